@@ -1,0 +1,292 @@
+//! What an agent says of itself, and the messages of a session between agent and leader.
+
+use crate::{
+    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, StageId, TaskId},
+    lease::{Lease, LeaseMarks},
+    limits::Resources,
+    malformed::{Malformed, required},
+    range::TaskRange,
+    wire,
+};
+
+/// Longest name, architecture, profile or version of an agent, in bytes.
+const MAX_WORD_BYTES: usize = 256;
+
+/// What an agent is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentDescription {
+    /// Its lasting name.
+    pub id: AgentId,
+    /// This life of its process.
+    pub incarnation: Incarnation,
+    /// For people; the host's name by default.
+    pub name: String,
+    /// Of its processor: `x86_64`.
+    pub architecture: String,
+    /// The sandbox profile it runs: `weir-1`.
+    pub profile: String,
+    /// What it has for tasks.
+    pub resources: Resources,
+    /// Fuel that one core burns in a second, measured at start.
+    pub fuel_per_second: u64,
+    /// Of its binary.
+    pub version: String,
+}
+
+/// What an agent tells the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentMessage {
+    /// The first message of a session.
+    Hello {
+        /// Who speaks.
+        agent: AgentDescription,
+        /// What still runs there after a reconnect.
+        held: Vec<LeaseMarks>,
+    },
+    /// Signs of life, and how far each lease is.
+    Heartbeat(Vec<LeaseMarks>),
+    /// Results, until the leader says that they are stored.
+    Pages {
+        /// The pages, ascending by `seq`.
+        pages: Vec<SequencedPage>,
+        /// How far their leases are.
+        leases: Vec<LeaseMarks>,
+    },
+    /// Tasks that this agent cannot run now.
+    Returned {
+        /// The lease they came with.
+        lease: LeaseId,
+        /// The tasks.
+        range: TaskRange,
+        /// Why.
+        reason: String,
+    },
+    /// Output of running tasks, advisory.
+    Live(Vec<LiveChunk>),
+}
+
+/// A page on its way to the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequencedPage {
+    /// Counts up from 1 within an incarnation.
+    pub seq: u64,
+    /// The lease that its tasks came with.
+    pub lease: LeaseId,
+    /// The encoded page.
+    pub page: Vec<u8>,
+}
+
+/// Some output of a running task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveChunk {
+    /// Who wrote it.
+    pub task: TaskId,
+    /// Whether it is of stderr, not stdout.
+    pub stderr: bool,
+    /// Where in that stream it begins.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+/// What the leader tells an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MasterMessage {
+    /// The answer to `Hello`.
+    Welcome {
+        /// The cluster the agent is now part of.
+        cluster: ClusterId,
+        /// How often the leader wants to hear from it, in milliseconds.
+        heartbeat_ms: u64,
+    },
+    /// New leases, or more tasks for known ones.
+    Grants(Vec<Lease>),
+    /// Pages that the agent may forget.
+    PagesStored(Vec<u64>),
+    /// Leases whose tasks are no longer wanted.
+    Revoke(Vec<LeaseId>),
+}
+
+impl From<AgentDescription> for wire::AgentDescription {
+    fn from(agent: AgentDescription) -> wire::AgentDescription {
+        wire::AgentDescription {
+            id: agent.id.0,
+            incarnation: agent.incarnation.0,
+            name: agent.name,
+            architecture: agent.architecture,
+            profile: agent.profile,
+            cpu_millis: agent.resources.cpu_millis,
+            memory_bytes: agent.resources.memory_bytes,
+            fuel_per_second: agent.fuel_per_second,
+            version: agent.version,
+        }
+    }
+}
+
+impl TryFrom<wire::AgentDescription> for AgentDescription {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::AgentDescription) -> Result<AgentDescription, Malformed> {
+        for word in [&wire.name, &wire.architecture, &wire.profile, &wire.version] {
+            if word.len() > MAX_WORD_BYTES || word.chars().any(char::is_control) {
+                let why = format!("{word:?} is long or has control characters");
+                return Err(Malformed::invalid("an agent's description", why));
+            }
+        }
+        if wire.cpu_millis == 0 {
+            return Err(Malformed::invalid("an agent's description", "it has no cpu"));
+        }
+        Ok(AgentDescription {
+            id: AgentId(wire.id),
+            incarnation: Incarnation(wire.incarnation),
+            name: wire.name,
+            architecture: wire.architecture,
+            profile: wire.profile,
+            resources: Resources { cpu_millis: wire.cpu_millis, memory_bytes: wire.memory_bytes },
+            fuel_per_second: wire.fuel_per_second,
+            version: wire.version,
+        })
+    }
+}
+
+fn marks_to_wire(marks: Vec<LeaseMarks>) -> Vec<wire::LeaseMarks> {
+    marks.into_iter().map(wire::LeaseMarks::from).collect()
+}
+
+fn marks_from_wire(marks: Vec<wire::LeaseMarks>) -> Result<Vec<LeaseMarks>, Malformed> {
+    marks.into_iter().map(LeaseMarks::try_from).collect()
+}
+
+impl From<AgentMessage> for wire::AgentMessage {
+    fn from(message: AgentMessage) -> wire::AgentMessage {
+        use wire::agent_message::Body;
+        let body = match message {
+            AgentMessage::Hello { agent, held } => {
+                Body::Hello(wire::Hello { agent: Some(agent.into()), held: marks_to_wire(held) })
+            }
+            AgentMessage::Heartbeat(leases) => {
+                Body::Heartbeat(wire::Heartbeat { leases: marks_to_wire(leases) })
+            }
+            AgentMessage::Pages { pages, leases } => {
+                let pages = pages.into_iter().map(|page| wire::SequencedPage {
+                    seq: page.seq,
+                    lease: Some(page.lease.into()),
+                    page: page.page,
+                });
+                Body::Pages(wire::PageReport {
+                    pages: pages.collect(),
+                    leases: marks_to_wire(leases),
+                })
+            }
+            AgentMessage::Returned { lease, range, reason } => Body::Returned(wire::Returned {
+                lease: Some(lease.into()),
+                range: Some(range.into()),
+                reason,
+            }),
+            AgentMessage::Live(chunks) => Body::Live(wire::LiveOutput {
+                chunks: chunks.into_iter().map(wire::LiveChunk::from).collect(),
+            }),
+        };
+        wire::AgentMessage { body: Some(body) }
+    }
+}
+
+impl TryFrom<wire::AgentMessage> for AgentMessage {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::AgentMessage) -> Result<AgentMessage, Malformed> {
+        use wire::agent_message::Body;
+        Ok(match required(wire.body, "an agent's message")? {
+            Body::Hello(wire::Hello { agent, held }) => AgentMessage::Hello {
+                agent: required(agent, "an agent's description")?.try_into()?,
+                held: marks_from_wire(held)?,
+            },
+            Body::Heartbeat(wire::Heartbeat { leases }) => {
+                AgentMessage::Heartbeat(marks_from_wire(leases)?)
+            }
+            Body::Pages(wire::PageReport { pages, leases }) => {
+                let pages = pages.into_iter().map(|page| {
+                    let lease = required(page.lease, "a page's lease")?.into();
+                    Ok(SequencedPage { seq: page.seq, lease, page: page.page })
+                });
+                AgentMessage::Pages {
+                    pages: pages.collect::<Result<_, Malformed>>()?,
+                    leases: marks_from_wire(leases)?,
+                }
+            }
+            Body::Returned(wire::Returned { lease, range, reason }) => AgentMessage::Returned {
+                lease: required(lease, "a lease's id")?.into(),
+                range: required(range, "a range of tasks")?.try_into()?,
+                reason,
+            },
+            Body::Live(wire::LiveOutput { chunks }) => {
+                AgentMessage::Live(chunks.into_iter().map(LiveChunk::from).collect())
+            }
+        })
+    }
+}
+
+impl From<LiveChunk> for wire::LiveChunk {
+    fn from(chunk: LiveChunk) -> wire::LiveChunk {
+        wire::LiveChunk {
+            job: chunk.task.stage.job.0,
+            stage: chunk.task.stage.stage,
+            index: chunk.task.index,
+            stderr: chunk.stderr,
+            offset: chunk.offset,
+            data: chunk.data,
+        }
+    }
+}
+
+impl From<wire::LiveChunk> for LiveChunk {
+    fn from(wire: wire::LiveChunk) -> LiveChunk {
+        let stage = StageId { job: JobId(wire.job), stage: wire.stage };
+        LiveChunk {
+            task: stage.task(wire.index),
+            stderr: wire.stderr,
+            offset: wire.offset,
+            data: wire.data,
+        }
+    }
+}
+
+impl From<MasterMessage> for wire::MasterMessage {
+    fn from(message: MasterMessage) -> wire::MasterMessage {
+        use wire::master_message::Body;
+        let body = match message {
+            MasterMessage::Welcome { cluster, heartbeat_ms } => {
+                Body::Welcome(wire::Welcome { cluster: cluster.0, heartbeat_ms })
+            }
+            MasterMessage::Grants(leases) => Body::Grants(wire::Grants {
+                leases: leases.into_iter().map(wire::Lease::from).collect(),
+            }),
+            MasterMessage::PagesStored(seqs) => Body::PagesStored(wire::PagesStored { seqs }),
+            MasterMessage::Revoke(leases) => Body::Revoke(wire::Revoke {
+                leases: leases.into_iter().map(wire::LeaseId::from).collect(),
+            }),
+        };
+        wire::MasterMessage { body: Some(body) }
+    }
+}
+
+impl TryFrom<wire::MasterMessage> for MasterMessage {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::MasterMessage) -> Result<MasterMessage, Malformed> {
+        use wire::master_message::Body;
+        Ok(match required(wire.body, "a master's message")? {
+            Body::Welcome(wire::Welcome { cluster, heartbeat_ms }) => {
+                MasterMessage::Welcome { cluster: ClusterId(cluster), heartbeat_ms }
+            }
+            Body::Grants(wire::Grants { leases }) => {
+                let leases = leases.into_iter().map(Lease::try_from);
+                MasterMessage::Grants(leases.collect::<Result<_, _>>()?)
+            }
+            Body::PagesStored(wire::PagesStored { seqs }) => MasterMessage::PagesStored(seqs),
+            Body::Revoke(wire::Revoke { leases }) => {
+                MasterMessage::Revoke(leases.into_iter().map(LeaseId::from).collect())
+            }
+        })
+    }
+}

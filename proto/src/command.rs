@@ -1,0 +1,180 @@
+//! What masters agree on: one command is one entry of the Raft log.
+//!
+//! `weir-scheduler` applies them. A command carries the time at which its leader proposed it,
+//! because whoever applies it has no clock.
+
+use prost::Message;
+
+use crate::{
+    agent::AgentDescription,
+    id::{AgentId, ClusterId, JobId, RequestId, StageId, TaskId},
+    job::JobSpec,
+    malformed::{Malformed, required},
+    wire,
+};
+
+/// The newest version of commands this binary writes and reads.
+pub const COMMAND_VERSION: u32 = 1;
+
+/// A change of the replicated state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Unix time in milliseconds, stamped by the leader.
+    pub now_ms: u64,
+    /// What changes.
+    pub change: Change,
+}
+
+/// What a command changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Names the cluster; the first command of a log.
+    CreateCluster(ClusterId),
+    /// Accepts a job.
+    SubmitJob {
+        /// The same request makes one job.
+        request: RequestId,
+        /// The job.
+        spec: JobSpec,
+    },
+    /// Ends a job; its unfinished tasks are cancelled.
+    CancelJob(JobId),
+    /// Admits an agent, or a new incarnation of one.
+    RegisterAgent(AgentDescription),
+    /// An agent is gone.
+    AgentLost {
+        /// Which.
+        agent: AgentId,
+        /// Tasks that had started there.
+        suspects: Vec<TaskId>,
+    },
+    /// Results.
+    CommitPages {
+        /// Who ran the tasks.
+        agent: AgentId,
+        /// Encoded pages.
+        pages: Vec<Vec<u8>>,
+    },
+    /// Tasks below this mark may be out on leases.
+    ExtendLeases {
+        /// Of this stage.
+        stage: StageId,
+        /// The new mark.
+        leased_through: u32,
+    },
+}
+
+impl Command {
+    /// The command as a log entry's bytes.
+    pub fn encode(self) -> Vec<u8> {
+        use wire::command::Body;
+        let body = match self.change {
+            Change::CreateCluster(cluster) => {
+                Body::CreateCluster(wire::CreateCluster { cluster: cluster.0 })
+            }
+            Change::SubmitJob { request, spec } => Body::SubmitJob(wire::SubmitJob {
+                request: request.0.to_vec(),
+                spec: Some(spec.into()),
+            }),
+            Change::CancelJob(job) => Body::CancelJob(wire::CancelJob { job: job.0 }),
+            Change::RegisterAgent(agent) => {
+                Body::RegisterAgent(wire::RegisterAgent { agent: Some(agent.into()) })
+            }
+            Change::AgentLost { agent, suspects } => {
+                let suspects = suspects.into_iter().map(|task| wire::TaskIndex {
+                    job: task.stage.job.0,
+                    stage: task.stage.stage,
+                    index: task.index,
+                });
+                Body::AgentLost(wire::AgentLost { agent: agent.0, suspects: suspects.collect() })
+            }
+            Change::CommitPages { agent, pages } => {
+                Body::CommitPages(wire::CommitPages { agent: agent.0, pages })
+            }
+            Change::ExtendLeases { stage, leased_through } => {
+                Body::ExtendLeases(wire::ExtendLeases {
+                    job: stage.job.0,
+                    stage: stage.stage,
+                    leased_through,
+                })
+            }
+        };
+        wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
+            .encode_to_vec()
+    }
+
+    /// Reads a log entry's bytes.
+    ///
+    /// # Errors
+    /// `TooNew` when a newer Weir wrote it, otherwise what is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Command, Malformed> {
+        use wire::command::Body;
+        let wire = wire::Command::decode(bytes)
+            .map_err(|source| Malformed::Undecodable { what: "command", source })?;
+        if wire.version > COMMAND_VERSION {
+            let (found, known) = (wire.version, COMMAND_VERSION);
+            return Err(Malformed::TooNew { what: "command", found, known });
+        }
+        let change = match required(wire.body, "a command's body")? {
+            Body::CreateCluster(wire::CreateCluster { cluster }) => {
+                Change::CreateCluster(ClusterId(cluster))
+            }
+            Body::SubmitJob(wire::SubmitJob { request, spec }) => Change::SubmitJob {
+                request: RequestId::try_from(&request[..])?,
+                spec: required(spec, "a job's spec")?.try_into().map_err(
+                    |problems: crate::job::SpecProblems| {
+                        Malformed::invalid("a job's spec", problems.to_string())
+                    },
+                )?,
+            },
+            Body::CancelJob(wire::CancelJob { job }) => Change::CancelJob(JobId(job)),
+            Body::RegisterAgent(wire::RegisterAgent { agent }) => {
+                Change::RegisterAgent(required(agent, "an agent's description")?.try_into()?)
+            }
+            Body::AgentLost(wire::AgentLost { agent, suspects }) => Change::AgentLost {
+                agent: AgentId(agent),
+                suspects: suspects
+                    .into_iter()
+                    .map(|task| {
+                        StageId { job: JobId(task.job), stage: task.stage }.task(task.index)
+                    })
+                    .collect(),
+            },
+            Body::CommitPages(wire::CommitPages { agent, pages }) => {
+                Change::CommitPages { agent: AgentId(agent), pages }
+            }
+            Body::ExtendLeases(wire::ExtendLeases { job, stage, leased_through }) => {
+                let stage = StageId { job: JobId(job), stage };
+                Change::ExtendLeases { stage, leased_through }
+            }
+        };
+        Ok(Command { now_ms: wire.now_ms, change })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_reads_back_as_it_was_written() {
+        let stage = StageId { job: JobId(4), stage: 0 };
+        for change in [
+            Change::CreateCluster(ClusterId(9)),
+            Change::CancelJob(JobId(2)),
+            Change::AgentLost { agent: AgentId(1), suspects: vec![stage.task(3)] },
+            Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
+            Change::ExtendLeases { stage, leased_through: 77 },
+        ] {
+            let command = Command { now_ms: 5, change };
+            assert_eq!(Command::decode(&command.clone().encode()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn a_command_of_a_newer_weir_is_refused() {
+        let wire = wire::Command { version: COMMAND_VERSION + 1, now_ms: 0, body: None };
+        let refused = Command::decode(&wire.encode_to_vec());
+        assert!(matches!(refused, Err(Malformed::TooNew { .. })));
+    }
+}

@@ -1,0 +1,130 @@
+//! A lease: tasks of one stage that the leader lends to an agent.
+
+use crate::{
+    id::{JobId, LeaseId, Namespace, StageId},
+    job::StageSpec,
+    malformed::{Malformed, required},
+    range::{RangeSet, TaskRange},
+    wire,
+};
+
+/// A grant of tasks. One whose id the agent knows adds its tasks to that lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its name.
+    pub id: LeaseId,
+    /// The stage whose tasks are lent.
+    pub stage: StageId,
+    /// The tasks.
+    pub range: TaskRange,
+    /// How many of its tasks may run at once; what is counted against the agent. Above 0.
+    pub slots: u32,
+    /// The namespace whose blobs the tasks may read.
+    pub namespace: Namespace,
+    /// What the tasks are.
+    pub spec: StageSpec,
+    /// The profile they must run under.
+    pub profile: String,
+}
+
+/// How far a lease has come on its agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseMarks {
+    /// The lease.
+    pub id: LeaseId,
+    /// Its stage.
+    pub stage: StageId,
+    /// Its slots.
+    pub slots: u32,
+    /// Tasks that were neither given back nor have a result that the leader has stored; those that
+    /// run, and those whose page is on its way, are among them.
+    pub open: RangeSet,
+    /// Tasks that run now.
+    pub started: Vec<u32>,
+    /// Mean wall time of its tasks in microseconds; 0 before one has ended.
+    pub mean_task_us: u64,
+}
+
+impl From<LeaseId> for wire::LeaseId {
+    fn from(id: LeaseId) -> wire::LeaseId {
+        wire::LeaseId { term: id.term, seq: id.seq }
+    }
+}
+
+impl From<wire::LeaseId> for LeaseId {
+    fn from(wire: wire::LeaseId) -> LeaseId {
+        LeaseId { term: wire.term, seq: wire.seq }
+    }
+}
+
+impl From<Lease> for wire::Lease {
+    fn from(lease: Lease) -> wire::Lease {
+        wire::Lease {
+            id: Some(lease.id.into()),
+            job: lease.stage.job.0,
+            stage: lease.stage.stage,
+            range: Some(lease.range.into()),
+            slots: lease.slots,
+            namespace: lease.namespace.as_str().to_owned(),
+            spec: Some(lease.spec.into()),
+            profile: lease.profile,
+        }
+    }
+}
+
+impl TryFrom<wire::Lease> for Lease {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::Lease) -> Result<Lease, Malformed> {
+        let range = TaskRange::try_from(required(wire.range, "a lease's range")?)?;
+        let spec = StageSpec::try_from(required(wire.spec, "a lease's spec")?)
+            .map_err(|problems| Malformed::invalid("a lease's spec", problems.to_string()))?;
+        if wire.slots == 0 || range.end > spec.count {
+            let why = format!("{range} of {} tasks with {} slots", spec.count, wire.slots);
+            return Err(Malformed::invalid("a lease", why));
+        }
+        Ok(Lease {
+            id: required(wire.id, "a lease's id")?.into(),
+            stage: StageId { job: JobId(wire.job), stage: wire.stage },
+            range,
+            slots: wire.slots,
+            namespace: wire.namespace.parse()?,
+            spec,
+            profile: wire.profile,
+        })
+    }
+}
+
+impl From<LeaseMarks> for wire::LeaseMarks {
+    fn from(marks: LeaseMarks) -> wire::LeaseMarks {
+        wire::LeaseMarks {
+            id: Some(marks.id.into()),
+            job: marks.stage.job.0,
+            stage: marks.stage.stage,
+            slots: marks.slots,
+            open: marks.open.to_wire(),
+            started: marks.started,
+            mean_task_us: marks.mean_task_us,
+        }
+    }
+}
+
+impl TryFrom<wire::LeaseMarks> for LeaseMarks {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::LeaseMarks) -> Result<LeaseMarks, Malformed> {
+        let open = RangeSet::from_wire(&wire.open)?;
+        if let Some(index) = wire.started.iter().find(|index| !open.contains(**index)) {
+            let why = format!("task {index} runs but is not open");
+            return Err(Malformed::invalid("a lease's marks", why));
+        }
+        Ok(LeaseMarks {
+            id: required(wire.id, "a lease's id")?.into(),
+            stage: StageId { job: JobId(wire.job), stage: wire.stage },
+            slots: wire.slots,
+            open,
+            started: wire.started,
+            mean_task_us: wire.mean_task_us,
+        })
+    }
+}
