@@ -1,0 +1,55 @@
+//! Why tasks of a stage wait: typed reasons, for `weir job show`.
+
+use std::fmt;
+
+use weir_proto::{id::StageId, limits::Resources};
+
+use crate::{lease::LeaseTable, state::ClusterState};
+
+/// Why a task waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitReason {
+    /// No agent has a session.
+    NoAgent,
+    /// No attached agent is large enough, however idle.
+    TooLarge {
+        /// What a task needs.
+        needs: Resources,
+    },
+    /// Agents that could run it are busy.
+    Busy,
+    /// An earlier leader may have leased it; agents have not told yet.
+    Uncertain,
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::NoAgent => f.write_str("no agent is connected"),
+            WaitReason::TooLarge { needs } => {
+                write!(f, "no agent is large enough: a task needs {needs}")
+            }
+            WaitReason::Busy => f.write_str("every agent that could run it is busy"),
+            WaitReason::Uncertain => {
+                f.write_str("agents that may be running it have not reconnected yet")
+            }
+        }
+    }
+}
+
+/// Why the waiting tasks of a stage wait; `None` when none do.
+pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<WaitReason> {
+    let (_, spec) = state.stage(id)?;
+    let queue = table.stages().get(&id)?;
+    if queue.waiting.is_empty() {
+        return (!table.is_settled()).then_some(WaitReason::Uncertain);
+    }
+    let mut agents = table.agents().values().filter(|agent| agent.connected).peekable();
+    if agents.peek().is_none() {
+        return Some(WaitReason::NoAgent);
+    }
+    if agents.all(|agent| agent.description.resources.slots(spec.resources) == 0) {
+        return Some(WaitReason::TooLarge { needs: spec.resources });
+    }
+    Some(WaitReason::Busy)
+}

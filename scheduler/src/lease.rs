@@ -1,0 +1,581 @@
+//! The lease table: which tasks the leader has lent to whom. Soft state, never in the log.
+//!
+//! Every open task of an active stage is in exactly one of three places: *waiting* for a lease,
+//! *leased*, or *uncertain*: an earlier leader may have leased it, and its agent has not told yet.
+//! [`crate::place`] reads the table and decides; the master records here what was decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_proto::{
+    agent::AgentDescription,
+    id::{AgentId, Incarnation, LeaseId, StageId, TaskId},
+    lease::{Lease, LeaseMarks},
+    limits::Resources,
+    range::{RangeSet, TaskRange},
+};
+
+use crate::state::ClusterState;
+
+/// How long a new leader waits for agents that its predecessor knew, before it leases their tasks
+/// to others.
+pub const REATTACH_WINDOW_MS: u64 = 5_000;
+/// How long an agent that gave tasks of a stage back gets no more of that stage.
+pub const COOL_DOWN_MS: u64 = 5_000;
+/// How long a silent agent keeps its leases.
+pub const AGENT_SILENCE_MS: u64 = 6_000;
+/// Weight of an old mean of task times against a new one, in eighths.
+const MEAN_MEMORY: u64 = 6;
+
+/// What the leader has lent.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseTable {
+    term: u64,
+    last_seq: u64,
+    agents: BTreeMap<AgentId, AttachedAgent>,
+    stages: BTreeMap<StageId, StageQueue>,
+    leases: BTreeMap<LeaseId, HeldLease>,
+    /// Stages with waiting tasks, in the order in which they get leases.
+    order: BTreeSet<(Rank, StageId)>,
+    /// Counts grants, to tell whose turn was longest ago.
+    grants: u64,
+    /// Stages whose `leased_through` is below their count.
+    partly_leasable: BTreeSet<StageId>,
+    /// Live agents that have not attached to this leader yet, and until when it waits for them.
+    awaited: BTreeSet<AgentId>,
+    awaited_until_ms: u64,
+}
+
+/// An agent with a session, or one whose session broke a moment ago.
+#[derive(Debug, Clone)]
+pub struct AttachedAgent {
+    /// What it said of itself.
+    pub description: AgentDescription,
+    /// When it was last heard of.
+    pub heard_ms: u64,
+    /// Whether it has a session now.
+    pub connected: bool,
+    leases: BTreeSet<LeaseId>,
+}
+
+/// The tasks of an active stage, as the leader sees them.
+#[derive(Debug, Clone, Default)]
+pub struct StageQueue {
+    /// How many tasks it has.
+    pub count: u32,
+    /// The committed mark: only tasks below it may be leased.
+    pub leased_through: u32,
+    /// Tasks that nobody runs.
+    pub waiting: RangeSet,
+    /// Mean wall time of a task in microseconds; 0 before the first result.
+    pub mean_task_us: u64,
+    /// A mark that was proposed and is not applied yet.
+    pub extending: bool,
+    uncertain: RangeSet,
+    leases: BTreeSet<LeaseId>,
+    cool: BTreeMap<AgentId, u64>,
+    /// When it last got a lease, by the count of grants.
+    served: u64,
+    /// Its place in the table's order, if it has one.
+    rank: Option<Rank>,
+}
+
+/// Who gets a lease first: who has fewest slots out, then whose turn was longest ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    slots: u32,
+    served: u64,
+}
+
+/// A lease that is out.
+#[derive(Debug, Clone)]
+pub struct HeldLease {
+    /// Who holds it.
+    pub agent: AgentId,
+    /// Whose tasks they are.
+    pub stage: StageId,
+    /// How many may run at once.
+    pub slots: u32,
+    /// What each of them takes.
+    pub each: Resources,
+    /// Its tasks without a result.
+    pub open: RangeSet,
+    /// Those that ran when the agent last told.
+    pub started: Vec<u32>,
+}
+
+/// What comes of an agent's attaching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Leases of the agent whose tasks nobody wants any more.
+    pub revoke: Vec<LeaseId>,
+}
+
+impl HeldLease {
+    /// What it takes of its agent: never more slots than tasks.
+    pub fn used(&self) -> Resources {
+        self.each.times(self.slots.min(self.open.len()))
+    }
+}
+
+impl LeaseTable {
+    /// The table of a leader that has just been elected.
+    pub fn lead(state: &ClusterState, term: u64, now_ms: u64) -> LeaseTable {
+        let mut table = LeaseTable {
+            term,
+            awaited: state.live_agents().map(|agent| agent.description.id).collect(),
+            awaited_until_ms: now_ms + REATTACH_WINDOW_MS,
+            ..LeaseTable::default()
+        };
+        for id in state.active_stages() {
+            let Some((stage, spec)) = state.stage(id) else { continue };
+            let waiting = stage.open(spec.count);
+            let mut uncertain = RangeSet::new();
+            if stage.leased_through > 0 {
+                uncertain = waiting.within(TaskRange::new(0, stage.leased_through));
+            }
+            let mut queue = StageQueue {
+                count: spec.count,
+                leased_through: stage.leased_through,
+                waiting,
+                ..StageQueue::default()
+            };
+            queue.waiting.remove_all(&uncertain);
+            queue.uncertain = uncertain;
+            table.insert_stage(id, queue);
+        }
+        table.settle(now_ms);
+        table
+    }
+
+    /// Tasks of a job that was just accepted; nobody can have leased them before.
+    pub fn add_stage(&mut self, id: StageId, count: u32, leased_through: u32) {
+        let waiting = RangeSet::below(count);
+        self.insert_stage(
+            id,
+            StageQueue { count, leased_through, waiting, ..StageQueue::default() },
+        );
+    }
+
+    fn insert_stage(&mut self, id: StageId, queue: StageQueue) {
+        if queue.leased_through < queue.count {
+            self.partly_leasable.insert(id);
+        }
+        self.stages.insert(id, queue);
+        self.rank(id);
+    }
+
+    /// Puts a stage where it belongs in the order; called after every change of its tasks.
+    fn rank(&mut self, id: StageId) {
+        let slots = self.slots(id);
+        let Some(queue) = self.stages.get_mut(&id) else { return };
+        let rank = Rank { slots, served: queue.served };
+        let rank = (!queue.waiting.is_empty()).then_some(rank);
+        if queue.rank == rank {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut queue.rank, rank) {
+            self.order.remove(&(old, id));
+        }
+        if let Some(new) = rank {
+            self.order.insert((new, id));
+        }
+    }
+
+    /// Stops waiting for agents of an earlier leader, once all have come or the window has passed.
+    pub fn settle(&mut self, now_ms: u64) {
+        if !self.awaited.is_empty() && now_ms < self.awaited_until_ms {
+            return;
+        }
+        self.awaited.clear();
+        let mut settled = Vec::new();
+        for (id, queue) in self.stages.iter_mut().filter(|(_, queue)| !queue.uncertain.is_empty()) {
+            let uncertain = std::mem::take(&mut queue.uncertain);
+            queue.waiting.insert_all(&uncertain);
+            settled.push(*id);
+        }
+        for id in settled {
+            self.rank(id);
+        }
+    }
+
+    /// Whether no agent of an earlier leader is waited for.
+    pub fn is_settled(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// An agent opened a session and told which leases it holds.
+    ///
+    /// Tasks that the table thought were there and are not go back to waiting; tasks of an earlier
+    /// leader's leases are taken over.
+    pub fn attach(
+        &mut self,
+        state: &ClusterState,
+        description: AgentDescription,
+        held: Vec<LeaseMarks>,
+        now_ms: u64,
+    ) -> Attached {
+        let id = description.id;
+        self.awaited.remove(&id);
+        let known = self.agents.remove(&id).map(|agent| agent.leases).unwrap_or_default();
+        let agent =
+            AttachedAgent { description, heard_ms: now_ms, connected: true, leases: known.clone() };
+        self.agents.insert(id, agent);
+        let mut revoke = Vec::new();
+        let mut told = BTreeSet::new();
+        for marks in held {
+            told.insert(marks.id);
+            if !self.adopt(state, id, marks.clone()) {
+                revoke.push(marks.id);
+            }
+        }
+        for lease in known.difference(&told) {
+            self.release(*lease);
+        }
+        self.settle(now_ms);
+        Attached { revoke }
+    }
+
+    /// Takes over a lease an agent says it holds; false if nobody wants its tasks.
+    fn adopt(&mut self, state: &ClusterState, agent: AgentId, marks: LeaseMarks) -> bool {
+        let Some((stage, spec)) = state.stage(marks.stage) else { return false };
+        let Some(queue) = self.stages.get_mut(&marks.stage) else { return false };
+        let mut open = marks.open.clone();
+        open.remove_all(&stage.done);
+        let mine = self.leases.get(&marks.id).filter(|held| held.agent == agent);
+        let before = mine.map(|held| held.open.clone()).unwrap_or_default();
+        // What another agent has been lent meanwhile stays lent there: the first result wins.
+        let mut free = queue.waiting.clone();
+        free.insert_all(&queue.uncertain);
+        free.insert_all(&before);
+        open =
+            open.ranges().iter().flat_map(|range| free.within(*range).ranges().to_vec()).collect();
+        if open.is_empty() && mine.is_none() {
+            return false;
+        }
+        queue.waiting.remove_all(&open);
+        queue.uncertain.remove_all(&open);
+        let mut gone = before;
+        gone.remove_all(&open);
+        gone.remove_all(&stage.done);
+        queue.waiting.insert_all(&gone);
+        let held = HeldLease {
+            agent,
+            stage: marks.stage,
+            slots: marks.slots.max(1),
+            each: spec.resources,
+            open,
+            started: marks.started,
+        };
+        self.insert_lease(marks.id, held);
+        true
+    }
+
+    /// Puts a lease in, unless it has no task left.
+    fn insert_lease(&mut self, id: LeaseId, held: HeldLease) {
+        if held.open.is_empty() {
+            self.remove_lease(id);
+            return;
+        }
+        if let Some(queue) = self.stages.get_mut(&held.stage) {
+            queue.leases.insert(id);
+        }
+        if let Some(agent) = self.agents.get_mut(&held.agent) {
+            agent.leases.insert(id);
+        }
+        let stage = held.stage;
+        self.leases.insert(id, held);
+        self.rank(stage);
+    }
+
+    fn remove_lease(&mut self, id: LeaseId) -> Option<HeldLease> {
+        let held = self.leases.remove(&id)?;
+        if let Some(queue) = self.stages.get_mut(&held.stage) {
+            queue.leases.remove(&id);
+        }
+        if let Some(agent) = self.agents.get_mut(&held.agent) {
+            agent.leases.remove(&id);
+        }
+        self.rank(held.stage);
+        Some(held)
+    }
+
+    /// Ends a lease; its open tasks wait again.
+    fn release(&mut self, id: LeaseId) {
+        let Some(held) = self.remove_lease(id) else { return };
+        if let Some(queue) = self.stages.get_mut(&held.stage) {
+            queue.waiting.insert_all(&held.open);
+        }
+        self.rank(held.stage);
+    }
+
+    /// An agent's session broke; it keeps its leases for a while.
+    pub fn detach(&mut self, agent: AgentId) {
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.connected = false;
+        }
+    }
+
+    /// An agent gave signs of life.
+    pub fn heard(&mut self, agent: AgentId, marks: &[LeaseMarks], now_ms: u64) {
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.heard_ms = now_ms;
+        }
+        for marks in marks {
+            if let Some(held) = self.leases.get_mut(&marks.id)
+                && held.agent == agent
+            {
+                held.started.clone_from(&marks.started);
+            }
+        }
+    }
+
+    /// Agents not heard of for too long.
+    pub fn silent(&self, now_ms: u64) -> Vec<AgentId> {
+        let silent = |agent: &AttachedAgent| now_ms >= agent.heard_ms + AGENT_SILENCE_MS;
+        self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| *id).collect()
+    }
+
+    /// The tasks to blame should this agent be lost: those that ran when it last told. Of a lease
+    /// it never told about, the first that it would have started.
+    pub fn suspects(&self, agent: AgentId) -> Vec<TaskId> {
+        let Some(attached) = self.agents.get(&agent) else { return Vec::new() };
+        let mut suspects = Vec::new();
+        for held in attached.leases.iter().filter_map(|id| self.leases.get(id)) {
+            let told = held.started.iter().copied().filter(|index| held.open.contains(*index));
+            let mut started: Vec<u32> = told.collect();
+            if started.is_empty() {
+                started = held.open.iter().take(held.slots as usize).collect();
+            }
+            suspects.extend(started.into_iter().map(|index| held.stage.task(index)));
+        }
+        suspects
+    }
+
+    /// An agent is lost: its tasks wait again.
+    pub fn lose(&mut self, agent: AgentId) {
+        self.awaited.remove(&agent);
+        let Some(lost) = self.agents.remove(&agent) else { return };
+        for lease in lost.leases {
+            self.release(lease);
+        }
+    }
+
+    /// Tasks have a result, from whomever.
+    pub fn done(&mut self, stage: StageId, tasks: &RangeSet) {
+        let Some(queue) = self.stages.get_mut(&stage) else { return };
+        queue.waiting.remove_all(tasks);
+        queue.uncertain.remove_all(tasks);
+        for id in queue.leases.clone() {
+            let Some(held) = self.leases.get_mut(&id) else { continue };
+            held.open.remove_all(tasks);
+            if held.open.is_empty() {
+                self.remove_lease(id);
+            }
+        }
+        self.rank(stage);
+    }
+
+    /// Learns from a page how long tasks of a stage take.
+    pub fn measured(&mut self, stage: StageId, mean_us: u64) {
+        let Some(queue) = self.stages.get_mut(&stage) else { return };
+        let mean_us = mean_us.max(1);
+        queue.mean_task_us = match queue.mean_task_us {
+            0 => mean_us,
+            old => (old.saturating_mul(MEAN_MEMORY).saturating_add(mean_us * (8 - MEAN_MEMORY))
+                / 8)
+            .max(1),
+        };
+    }
+
+    /// An agent gave tasks back.
+    pub fn give_back(&mut self, agent: AgentId, lease: LeaseId, range: TaskRange, now_ms: u64) {
+        let Some(held) = self.leases.get_mut(&lease).filter(|held| held.agent == agent) else {
+            return;
+        };
+        let back = held.open.within(range);
+        held.open.remove_all(&back);
+        let (stage, empty) = (held.stage, held.open.is_empty());
+        if let Some(queue) = self.stages.get_mut(&stage) {
+            queue.waiting.insert_all(&back);
+            queue.cool.insert(agent, now_ms + COOL_DOWN_MS);
+        }
+        if empty {
+            self.remove_lease(lease);
+        }
+        self.rank(stage);
+    }
+
+    /// A stage's job has ended; returns the leases to revoke, with their agents.
+    pub fn remove_stage(&mut self, stage: StageId) -> Vec<(AgentId, LeaseId)> {
+        let Some(queue) = self.stages.remove(&stage) else { return Vec::new() };
+        self.partly_leasable.remove(&stage);
+        if let Some(rank) = queue.rank {
+            self.order.remove(&(rank, stage));
+        }
+        let mut revoke = Vec::new();
+        for id in queue.leases {
+            if let Some(held) = self.remove_lease(id) {
+                revoke.push((held.agent, id));
+            }
+        }
+        revoke
+    }
+
+    /// A higher `leased_through` of a stage was proposed.
+    pub fn extending(&mut self, stage: StageId) {
+        if let Some(queue) = self.stages.get_mut(&stage) {
+            queue.extending = true;
+        }
+    }
+
+    /// `leased_through` of a stage was extended.
+    pub fn extended(&mut self, stage: StageId, leased_through: u32) {
+        let Some(queue) = self.stages.get_mut(&stage) else { return };
+        queue.extending = false;
+        queue.leased_through = leased_through;
+        if queue.leased_through >= queue.count {
+            self.partly_leasable.remove(&stage);
+        }
+    }
+
+    /// The id that the next new lease will have.
+    pub fn next_lease_id(&self) -> LeaseId {
+        LeaseId { term: self.term, seq: self.last_seq + 1 }
+    }
+
+    /// Records a lease that was decided.
+    pub fn grant(&mut self, agent: AgentId, lease: &Lease) {
+        self.grants += 1;
+        if let Some(queue) = self.stages.get_mut(&lease.stage) {
+            queue.waiting.remove(lease.range);
+            queue.served = self.grants;
+        }
+        if lease.id.term == self.term {
+            self.last_seq = self.last_seq.max(lease.id.seq);
+        }
+        let mut held = self.remove_lease(lease.id).unwrap_or_else(|| HeldLease {
+            agent,
+            stage: lease.stage,
+            slots: lease.slots,
+            each: lease.spec.resources,
+            open: RangeSet::new(),
+            started: Vec::new(),
+        });
+        held.open.insert(lease.range);
+        self.insert_lease(lease.id, held);
+    }
+
+    /// Agents with a session, or one that broke a moment ago.
+    pub fn agents(&self) -> &BTreeMap<AgentId, AttachedAgent> {
+        &self.agents
+    }
+
+    /// The life of an agent's process that is attached.
+    pub fn incarnation(&self, agent: AgentId) -> Option<Incarnation> {
+        self.agents.get(&agent).map(|agent| agent.description.incarnation)
+    }
+
+    /// Active stages.
+    pub fn stages(&self) -> &BTreeMap<StageId, StageQueue> {
+        &self.stages
+    }
+
+    /// Stages with waiting tasks, in the order in which they get leases.
+    pub fn order(&self) -> impl Iterator<Item = StageId> + '_ {
+        self.order.iter().map(|(_, id)| *id)
+    }
+
+    /// Stages whose committed mark is below their count.
+    pub fn partly_leasable(&self) -> impl Iterator<Item = (StageId, &StageQueue)> {
+        self.partly_leasable.iter().filter_map(|id| Some((*id, self.stages.get(id)?)))
+    }
+
+    /// Leases that are out.
+    pub fn leases(&self) -> &BTreeMap<LeaseId, HeldLease> {
+        &self.leases
+    }
+
+    /// What an agent's leases take of it.
+    pub fn used(&self, agent: AgentId) -> Resources {
+        let none = Resources { cpu_millis: 0, memory_bytes: 0 };
+        let Some(agent) = self.agents.get(&agent) else { return none };
+        let leases = agent.leases.iter().filter_map(|id| self.leases.get(id));
+        leases.fold(none, |sum, held| sum.plus(held.used()))
+    }
+
+    /// Slots of a stage that are out.
+    pub fn slots(&self, stage: StageId) -> u32 {
+        let Some(queue) = self.stages.get(&stage) else { return 0 };
+        let leases = queue.leases.iter().filter_map(|id| self.leases.get(id));
+        leases.map(|held| held.slots.min(held.open.len())).sum()
+    }
+
+    /// The leases of an agent.
+    pub fn leases_of(&self, agent: AgentId) -> impl Iterator<Item = (LeaseId, &HeldLease)> {
+        let ids = self.agents.get(&agent).into_iter().flat_map(|agent| &agent.leases);
+        ids.filter_map(|id| Some((*id, self.leases.get(id)?)))
+    }
+
+    /// What must hold at any time; for tests.
+    ///
+    /// # Panics
+    /// When it does not hold.
+    pub fn check_invariants(&self, state: &ClusterState) {
+        for (id, queue) in &self.stages {
+            let (stage, spec) = state.stage(*id).expect("a queued stage is known");
+            let mut seen = queue.waiting.clone();
+            let mut add = |tasks: &RangeSet| {
+                for range in tasks.ranges() {
+                    assert!(seen.within(*range).is_empty(), "{id}: {range} is in two places");
+                    seen.insert(*range);
+                }
+            };
+            add(&queue.uncertain);
+            for lease in &queue.leases {
+                add(&self.leases[lease].open);
+            }
+            assert_eq!(seen, stage.open(spec.count), "{id}: open tasks are somewhere");
+            assert_eq!(
+                queue.leased_through, stage.leased_through,
+                "{id}: the mark is the committed"
+            );
+            let rank = Rank { slots: self.slots(*id), served: queue.served };
+            let rank = (!queue.waiting.is_empty()).then_some(rank);
+            assert_eq!(queue.rank, rank, "{id} is ranked by its slots");
+        }
+        let ranked = self.stages.iter().filter_map(|(id, queue)| Some((queue.rank?, *id)));
+        assert_eq!(self.order, ranked.collect::<BTreeSet<_>>());
+        assert_eq!(
+            self.stages.keys().copied().collect::<Vec<_>>(),
+            state.active_stages().collect::<Vec<_>>()
+        );
+        for (id, agent) in &self.agents {
+            let (has, used) = (agent.description.resources, self.used(*id));
+            assert!(has.covers(used), "{id} has {has} and leases take {used}");
+        }
+        for (id, held) in &self.leases {
+            assert!(!held.open.is_empty(), "{id} is over and kept");
+            assert!(self.agents[&held.agent].leases.contains(id));
+        }
+    }
+}
+
+impl StageQueue {
+    /// Waiting tasks that the committed mark allows to lease.
+    pub fn leasable(&self) -> RangeSet {
+        match self.leased_through {
+            0 => RangeSet::new(),
+            mark => self.waiting.within(TaskRange::new(0, mark)),
+        }
+    }
+
+    /// Whether an agent gave tasks of this stage back a moment ago.
+    pub fn is_cooling(&self, agent: AgentId, now_ms: u64) -> bool {
+        self.cool.get(&agent).is_some_and(|until| now_ms < *until)
+    }
+
+    /// The leases of this stage.
+    pub fn leases(&self) -> &BTreeSet<LeaseId> {
+        &self.leases
+    }
+}

@@ -1,0 +1,212 @@
+//! Placement: which waiting tasks are lent to which agent. The same state, table and time give the
+//! same leases. Their next stop is the session with the agent in `weir-master`.
+//!
+//! Stages that have least get first, of equals the one that waited longest; agents with most room
+//! give first. A running lease is topped
+//! up before it runs dry, unless a stage that has less waits for the same agent.
+
+use std::cmp::Reverse;
+
+use weir_proto::{
+    agent::AgentDescription,
+    id::{AgentId, LeaseId, StageId},
+    lease::Lease,
+    limits::Resources,
+    range::{RangeSet, TaskRange},
+};
+
+use crate::{
+    lease::{HeldLease, LeaseTable, StageQueue},
+    state::{ClusterState, Stage},
+};
+
+/// How much work a lease should hold for each of its slots.
+const LEASE_TARGET_US: u64 = 200_000;
+/// Tasks for each slot of a stage whose task length is not known yet.
+const FIRST_TASKS_PER_SLOT: u64 = 4;
+/// Most tasks added to a lease at once.
+const MAX_TASKS_ADDED: u32 = 8_192;
+/// Most leases decided at once; the rest follows at the next call.
+pub const MAX_GRANTS: usize = 1_024;
+/// `leased_through` is extended when fewer tasks than this can be leased, and at most by the cap.
+const EXTEND_BELOW: u32 = 16_384;
+const EXTEND_AT_MOST: u32 = 131_072;
+
+/// What the leader should do now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Leases to grant, or to add tasks to.
+    pub grants: Vec<(AgentId, Lease)>,
+    /// Marks to extend before more tasks can be leased.
+    pub extensions: Vec<(StageId, u32)>,
+}
+
+/// Decides leases for the tasks that wait, and records them in the table.
+///
+/// Never leases more of an agent than it has, and only tasks below their stage's committed
+/// `leased_through`.
+pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Placement {
+    let extensions = extensions(table);
+    for (stage, _) in &extensions {
+        table.extending(*stage);
+    }
+    let mut grants = Vec::new();
+    while grants.len() < MAX_GRANTS {
+        let next = top_up(state, table).or_else(|| new_lease(state, table, now_ms));
+        let Some((agent, lease)) = next else { break };
+        table.grant(agent, &lease);
+        grants.push((agent, lease));
+    }
+    Placement { grants, extensions }
+}
+
+/// More tasks for a lease that is half empty.
+fn top_up(state: &ClusterState, table: &LeaseTable) -> Option<(AgentId, Lease)> {
+    table.leases().iter().find_map(|(id, held)| {
+        let queue = table.stages().get(&held.stage)?;
+        let waiting = queue.leasable();
+        let first = *waiting.ranges().first()?;
+        let (stage, _) = state.stage(held.stage)?;
+        let agents = table.agents().values().filter(|agent| agent.connected).count();
+        let tasks = lease_tasks(queue, held.slots, &waiting, agents);
+        if stage.losses.contains_key(&first.start)
+            || held.open.iter().any(|index| stage.losses.contains_key(&index))
+            || held.open.len() > tasks / 2
+            || !fits_more(table, held, tasks)
+            || somebody_has_less(state, table, held)
+        {
+            return None;
+        }
+        let range = lease_range(stage, first, tasks);
+        Some((held.agent, lease(state, table, held.stage, held.agent, *id, range, held.slots)?))
+    })
+}
+
+/// Whether a lease may take more tasks without taking more of its agent than there is. A lease of
+/// few tasks got few slots: that one runs out, and a wider one follows.
+fn fits_more(table: &LeaseTable, held: &HeldLease, tasks: u32) -> bool {
+    let Some(agent) = table.agents().get(&held.agent) else { return false };
+    let has = agent.description.resources;
+    let narrow = held.slots < has.slots(held.each).min(tasks);
+    let more = held.each.times(held.slots).without(held.used());
+    agent.connected && !narrow && has.without(table.used(held.agent)).covers(more)
+}
+
+/// Whether a stage with fewer slots than this lease's could use its agent, were it free.
+fn somebody_has_less(state: &ClusterState, table: &LeaseTable, held: &HeldLease) -> bool {
+    let mine = table.slots(held.stage);
+    let Some(agent) = table.agents().get(&held.agent) else { return false };
+    let mut less = table.order().take_while(|other| table.slots(*other) < mine);
+    less.any(|other| {
+        other != held.stage
+            && state
+                .stage(other)
+                .is_some_and(|(_, spec)| agent.description.resources.slots(spec.resources) > 0)
+    })
+}
+
+/// A lease for the first stage in order that fits an agent with room.
+fn new_lease(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(AgentId, Lease)> {
+    let connected = table.agents().iter().filter(|(_, agent)| agent.connected);
+    let rooms: Vec<(AgentId, Resources)> = connected
+        .map(|(id, agent)| (*id, agent.description.resources.without(table.used(*id))))
+        .filter(|(_, room)| room.cpu_millis > 0)
+        .collect();
+    if rooms.is_empty() {
+        return None;
+    }
+    table.order().find_map(|id| lease_for(state, table, id, &rooms, now_ms))
+}
+
+fn lease_for(
+    state: &ClusterState,
+    table: &LeaseTable,
+    id: StageId,
+    rooms: &[(AgentId, Resources)],
+    now_ms: u64,
+) -> Option<(AgentId, Lease)> {
+    let (stage, spec) = state.stage(id)?;
+    let queue = table.stages().get(&id)?;
+    let fitting = rooms.iter().filter(|(agent, _)| !queue.is_cooling(*agent, now_ms));
+    let fitting = fitting.map(|(agent, room)| (room.slots(spec.resources), *agent));
+    let (room, agent) = fitting
+        .filter(|(slots, _)| *slots > 0)
+        .max_by_key(|(slots, agent)| (*slots, Reverse(*agent)))?;
+    let waiting = queue.leasable();
+    let first = *waiting.ranges().first()?;
+    // A task that lost an agent is leased by itself, so that blame is exact the next time.
+    let (slots, tasks) = match stage.losses.contains_key(&first.start) {
+        true => (1, 1),
+        false => {
+            let slots = room.min(first.len());
+            (slots, lease_tasks(queue, slots, &waiting, rooms.len()))
+        }
+    };
+    let range = lease_range(stage, first, tasks);
+    let slots = slots.min(range.len());
+    Some((agent, lease(state, table, id, agent, table.next_lease_id(), range, slots)?))
+}
+
+fn lease(
+    state: &ClusterState,
+    table: &LeaseTable,
+    stage: StageId,
+    agent: AgentId,
+    id: LeaseId,
+    range: TaskRange,
+    slots: u32,
+) -> Option<Lease> {
+    let job = state.jobs.get(&stage.job)?;
+    Some(Lease {
+        id,
+        stage,
+        range,
+        slots,
+        namespace: job.spec.namespace.clone(),
+        spec: job.spec.stages.get(stage.stage as usize)?.clone(),
+        profile: table.agents().get(&agent)?.description.profile.clone(),
+    })
+}
+
+/// How many tasks a lease of `slots` should hold: some time's worth, but a fair part of what is
+/// left, so that agents end a stage together.
+fn lease_tasks(queue: &StageQueue, slots: u32, waiting: &RangeSet, agents: usize) -> u32 {
+    let per_slot = match queue.mean_task_us {
+        0 => FIRST_TASKS_PER_SLOT,
+        mean => (LEASE_TARGET_US / mean).max(1),
+    };
+    let wanted = per_slot.saturating_mul(u64::from(slots)).min(u64::from(MAX_TASKS_ADDED)) as u32;
+    let fair = waiting.len().div_ceil(2 * agents.max(1) as u32);
+    wanted.min(fair.max(slots)).max(1)
+}
+
+/// The first tasks of a range, ending before a task that has to be leased by itself.
+fn lease_range(stage: &Stage, first: TaskRange, tasks: u32) -> TaskRange {
+    let end = first.end.min(first.start.saturating_add(tasks));
+    let suspect = stage.losses.range(first.start + 1..).map(|(index, _)| *index).next();
+    TaskRange::new(first.start, suspect.map_or(end, |suspect| end.min(suspect)))
+}
+
+/// Marks that will soon be in the way.
+fn extensions(table: &LeaseTable) -> Vec<(StageId, u32)> {
+    let near = table.partly_leasable().filter(|(_, queue)| {
+        let ahead = EXTEND_BELOW.min(queue.leased_through / 2 + 1);
+        !queue.extending && queue.leasable().len() < ahead
+    });
+    near.map(|(id, queue)| {
+        let step = queue.leased_through.clamp(1, EXTEND_AT_MOST);
+        (id, queue.leased_through.saturating_add(step).min(queue.count))
+    })
+    .collect()
+}
+
+/// The most of each resource that any of these agents has; `None` without agents.
+pub fn largest_agent<'a>(agents: impl Iterator<Item = &'a AgentDescription>) -> Option<Resources> {
+    agents.map(|agent| agent.resources).reduce(|most, has| Resources {
+        cpu_millis: most.cpu_millis.max(has.cpu_millis),
+        memory_bytes: most.memory_bytes.max(has.memory_bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests;

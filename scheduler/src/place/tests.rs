@@ -1,0 +1,350 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use weir_proto::{
+    command::{Change, Command},
+    digest::Digest,
+    id::{Incarnation, JobId, LeaseId, Namespace, RequestId},
+    job::{JobSpec, StageSpec},
+    limits::Limits,
+    outcome::{Outcome, Usage},
+    page::{Page, TaskResult},
+};
+
+use super::*;
+use crate::{
+    apply::{Effect, apply},
+    lease::{AGENT_SILENCE_MS, REATTACH_WINDOW_MS},
+};
+
+const MIB: u64 = 1 << 20;
+
+fn agent(id: u64, cores: u32) -> AgentDescription {
+    AgentDescription {
+        id: AgentId(id),
+        incarnation: Incarnation(1),
+        name: "a".to_owned(),
+        architecture: "x86_64".to_owned(),
+        profile: "weir-1".to_owned(),
+        resources: Resources { cpu_millis: cores * 1000, memory_bytes: 1024 * MIB },
+        fuel_per_second: 1,
+        version: "0".to_owned(),
+    }
+}
+
+fn stage(job: u64) -> StageId {
+    StageId { job: JobId(job), stage: 0 }
+}
+
+/// A leader without a log: commands are applied at once.
+struct Leader {
+    state: ClusterState,
+    table: LeaseTable,
+    now_ms: u64,
+    index: u64,
+}
+
+impl Leader {
+    fn new() -> Leader {
+        let state = ClusterState::default();
+        let table = LeaseTable::lead(&state, 1, 0);
+        Leader { state, table, now_ms: 0, index: 0 }
+    }
+
+    fn apply(&mut self, change: Change) {
+        self.index += 1;
+        let command = Command { now_ms: self.now_ms, change };
+        for effect in apply(&mut self.state, command, self.index).unwrap_or_default() {
+            match effect {
+                Effect::JobStarted(job) => {
+                    let id = StageId { job, stage: 0 };
+                    let (stage, spec) = self.state.stage(id).expect("a known stage");
+                    self.table.add_stage(id, spec.count, stage.leased_through);
+                }
+                Effect::Done { stage, tasks } => self.table.done(stage, &tasks),
+                Effect::JobEnded(job) => {
+                    self.table.remove_stage(StageId { job, stage: 0 });
+                }
+                Effect::LeasesExtended(id) => {
+                    let mark = self.state.stage(id).map_or(0, |(stage, _)| stage.leased_through);
+                    self.table.extended(id, mark);
+                }
+                Effect::AgentLost(agent) => self.table.lose(agent),
+                _ => {}
+            }
+        }
+    }
+
+    fn submit(&mut self, count: u32, memory_mib: u64) -> StageId {
+        let request = RequestId([self.index as u8 + 1; 16]);
+        let stage = StageSpec {
+            name: "main".to_owned(),
+            module: Digest::of(b"module"),
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            inputs: Vec::new(),
+            count,
+            array: true,
+            limits: Limits::default(),
+            resources: Resources { cpu_millis: 1000, memory_bytes: memory_mib * MIB },
+            success_codes: Vec::new(),
+            keep_out: false,
+            seed: 0,
+        };
+        let namespace = Namespace::default_namespace();
+        let spec = JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] };
+        self.apply(Change::SubmitJob { request, spec });
+        self::stage(self.state.last_job)
+    }
+
+    fn attach(&mut self, id: u64, cores: u32) {
+        self.apply(Change::RegisterAgent(agent(id, cores)));
+        self.table.attach(&self.state, agent(id, cores), Vec::new(), self.now_ms);
+    }
+
+    fn place(&mut self) -> Vec<(AgentId, Lease)> {
+        let placement = place(&self.state, &mut self.table, self.now_ms);
+        for (stage, leased_through) in placement.extensions {
+            self.apply(Change::ExtendLeases { stage, leased_through });
+        }
+        self.table.check_invariants(&self.state);
+        placement.grants
+    }
+
+    /// Results of the first `tasks` open tasks of a lease.
+    fn finish(&mut self, lease: LeaseId, tasks: usize) {
+        let Some(held) = self.table.leases().get(&lease) else { return };
+        let (stage, open) = (held.stage, held.open.clone());
+        let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 1000 };
+        let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
+        let pages = open
+            .iter()
+            .take(tasks)
+            .map(|first| Page { stage, first, results: vec![result.clone()] }.encode());
+        let pages = pages.collect();
+        self.apply(Change::CommitPages { agent: AgentId(1), pages });
+        self.table.measured(stage, 1000);
+    }
+
+    fn lose(&mut self, agent: AgentId) {
+        let suspects = self.table.suspects(agent);
+        self.apply(Change::AgentLost { agent, suspects });
+    }
+}
+
+#[test]
+fn an_agent_gets_as_many_slots_as_it_has_room_for() {
+    let mut leader = Leader::new();
+    leader.attach(1, 4);
+    leader.submit(100, 300);
+    let grants = leader.place();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].1.slots, 3);
+    assert_eq!(leader.place(), []);
+}
+
+#[test]
+fn nothing_is_leased_to_an_agent_that_is_too_small_or_gone() {
+    let mut leader = Leader::new();
+    leader.attach(1, 4);
+    leader.submit(1, 2000);
+    assert_eq!(leader.place(), []);
+    leader.submit(1, 10);
+    leader.table.detach(AgentId(1));
+    assert_eq!(leader.place(), []);
+}
+
+#[test]
+fn a_lease_is_topped_up_before_it_runs_dry() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.submit(10_000, 10);
+    let first = leader.place().remove(0).1;
+    leader.finish(first.id, first.range.len() as usize - 1);
+    let more = leader.place().remove(0).1;
+    assert_eq!(more.id, first.id);
+    assert!(more.range.len() > first.range.len(), "{} after {}", more.range, first.range);
+}
+
+#[test]
+fn a_waiting_job_is_not_starved_by_one_that_keeps_its_lease() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.submit(10_000, 10);
+    let first = leader.place().remove(0).1;
+    let small = leader.submit(1, 10);
+    leader.finish(first.id, first.range.len() as usize);
+    let grants = leader.place();
+    assert!(grants.iter().any(|(_, lease)| lease.stage == small), "{grants:?}");
+}
+
+#[test]
+fn tasks_beyond_the_committed_mark_wait_for_it() {
+    let mut leader = Leader::new();
+    for id in 1..=9 {
+        leader.attach(id, 200);
+    }
+    let big = leader.submit(5_000, 1);
+    let mut leased = 0;
+    for _ in 0..50 {
+        let mark = leader.state.stage(big).expect("a stage").0.leased_through;
+        for (_, lease) in leader.place() {
+            assert!(lease.range.end <= mark, "{} beyond {mark}", lease.range);
+            leased += lease.range.len();
+        }
+    }
+    assert!(leased > 1024, "the mark was extended: {leased} are leased");
+}
+
+#[test]
+fn a_suspect_is_leased_by_itself() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    leader.submit(10, 10);
+    leader.place();
+    leader.lose(AgentId(1));
+    leader.attach(2, 4);
+    let grants = leader.place();
+    let suspect = grants.iter().find(|(_, lease)| lease.range.start == 0).expect("task 0");
+    assert_eq!((suspect.1.range.len(), suspect.1.slots), (1, 1));
+}
+
+#[test]
+fn a_task_without_marks_is_blamed_only_if_it_would_have_been_first() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    let id = leader.submit(100, 10);
+    leader.place();
+    assert_eq!(leader.table.suspects(AgentId(1)), [id.task(0), id.task(1)]);
+}
+
+#[test]
+fn a_new_leader_waits_for_known_agents_before_it_leases_again() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.attach(2, 2);
+    let id = leader.submit(2_000, 10);
+    leader.place();
+    leader.table = LeaseTable::lead(&leader.state, 2, 0);
+    leader.table.attach(&leader.state, agent(2, 2), Vec::new(), 0);
+    let beyond = leader.state.stage(id).expect("a stage").0.leased_through;
+    assert!(leader.place().iter().all(|(_, lease)| lease.range.start >= beyond));
+    leader.now_ms = REATTACH_WINDOW_MS;
+    leader.table.settle(leader.now_ms);
+    assert!(leader.place().iter().any(|(_, lease)| lease.range.start == 0));
+}
+
+#[test]
+fn an_agent_that_returns_keeps_what_it_says_it_holds() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.submit(100, 10);
+    let lease = leader.place().remove(0).1;
+    leader.table = LeaseTable::lead(&leader.state, 2, 0);
+    let open = [TaskRange::new(1, lease.range.end)].into_iter().collect();
+    let marks = weir_proto::lease::LeaseMarks {
+        id: lease.id,
+        stage: lease.stage,
+        slots: lease.slots,
+        open,
+        started: vec![1],
+        mean_task_us: 0,
+    };
+    leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
+    leader.table.check_invariants(&leader.state);
+    assert!(leader.table.leases()[&lease.id].open.contains(1));
+    assert!(leader.table.stages()[&lease.stage].waiting.contains(0));
+}
+
+#[test]
+fn a_silent_agent_is_noticed() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    assert_eq!(leader.table.silent(AGENT_SILENCE_MS - 1), []);
+    assert_eq!(leader.table.silent(AGENT_SILENCE_MS), [AgentId(1)]);
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Submit(u32, u64),
+    Attach(u64, u32),
+    Detach(u64),
+    Lose(u64),
+    Finish(prop::sample::Index, usize),
+    GiveBack(prop::sample::Index),
+    Cancel(u64),
+    Elect,
+    Wait(u64),
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        4 => (1..3_000u32, 1..400u64).prop_map(|(count, mib)| Move::Submit(count, mib)),
+        3 => (1..4u64, 1..5u32).prop_map(|(id, cores)| Move::Attach(id, cores)),
+        1 => (1..4u64).prop_map(Move::Detach),
+        1 => (1..4u64).prop_map(Move::Lose),
+        9 => (any::<prop::sample::Index>(), 1..200usize)
+            .prop_map(|(lease, tasks)| Move::Finish(lease, tasks)),
+        2 => any::<prop::sample::Index>().prop_map(Move::GiveBack),
+        1 => (1..6u64).prop_map(Move::Cancel),
+        1 => Just(Move::Elect),
+        2 => (1..4_000u64).prop_map(Move::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_no_agent_is_overcommitted_and_no_task_is_lost(
+        moves in prop::collection::vec(moves(), 1..60),
+    ) {
+        let mut leader = Leader::new();
+        for one in moves {
+            let leases: Vec<LeaseId> = leader.table.leases().keys().copied().collect();
+            match one {
+                Move::Submit(count, mib) => {
+                    leader.submit(count, mib);
+                }
+                Move::Attach(id, cores) => leader.attach(id, cores),
+                Move::Detach(id) => leader.table.detach(AgentId(id)),
+                Move::Lose(id) => leader.lose(AgentId(id)),
+                Move::Finish(lease, tasks) if !leases.is_empty() => {
+                    leader.finish(*lease.get(&leases), tasks);
+                }
+                Move::GiveBack(lease) if !leases.is_empty() => {
+                    let id = *lease.get(&leases);
+                    let held = &leader.table.leases()[&id];
+                    let (agent, range) = (held.agent, held.open.ranges()[0]);
+                    leader.table.give_back(agent, id, range, leader.now_ms);
+                }
+                Move::Finish(..) | Move::GiveBack(_) => {}
+                Move::Cancel(job) => leader.apply(Change::CancelJob(JobId(job))),
+                Move::Elect => {
+                    let term = leader.index + 2;
+                    leader.table = LeaseTable::lead(&leader.state, term, leader.now_ms);
+                }
+                Move::Wait(ms) => {
+                    leader.now_ms += ms;
+                    leader.table.settle(leader.now_ms);
+                }
+            }
+            leader.state.check_invariants();
+            leader.table.check_invariants(&leader.state);
+            leader.place();
+        }
+        // Then the world is well, and everything ends.
+        leader.now_ms += 100_000;
+        leader.table.settle(leader.now_ms);
+        leader.attach(9, 8);
+        let mut rounds = 0;
+        while !leader.state.active.is_empty() {
+            leader.place();
+            let held: BTreeSet<LeaseId> = leader.table.leases().keys().copied().collect();
+            for lease in held {
+                leader.finish(lease, usize::MAX);
+            }
+            rounds += 1;
+            prop_assert!(rounds < 20_000, "no progress: {:?}", leader.table.stages());
+        }
+    }
+}

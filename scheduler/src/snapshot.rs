@@ -1,0 +1,206 @@
+//! The state as bytes: for snapshots, and for the hash by which masters compare themselves.
+
+use std::sync::Arc;
+
+use prost::Message;
+use weir_proto::{
+    digest::Digest,
+    id::{ClusterId, JobId, RequestId},
+    job::SpecProblems,
+    malformed::Malformed,
+    outcome::Outcome,
+    range::{RangeSet, TaskRange},
+    wire,
+};
+
+use crate::state::{AgentLife, AgentRecord, ClusterState, Job, JobLife, PageRef, Stage, Verdict};
+
+/// The newest version of snapshots this binary writes and reads.
+pub const SNAPSHOT_VERSION: u32 = 1;
+
+/// The state as bytes; equal states have equal bytes.
+pub fn encode(state: &ClusterState) -> Vec<u8> {
+    wire::Snapshot {
+        version: SNAPSHOT_VERSION,
+        index: state.applied,
+        cluster: state.cluster.map_or(0, |cluster| cluster.0),
+        now_ms: state.now_ms,
+        next_job: state.last_job,
+        agents: state.agents.values().map(encode_agent).collect(),
+        jobs: state.jobs.values().map(|job| encode_job(job)).collect(),
+    }
+    .encode_to_vec()
+}
+
+/// The hash of the state: masters that applied the same index have the same.
+pub fn hash(state: &ClusterState) -> Digest {
+    Digest::of(&encode(state))
+}
+
+/// Reads a state from its bytes.
+///
+/// # Errors
+/// `TooNew` when a newer Weir wrote it, otherwise what is wrong with the bytes.
+pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
+    let wire = wire::Snapshot::decode(bytes)
+        .map_err(|source| Malformed::Undecodable { what: "snapshot", source })?;
+    if wire.version > SNAPSHOT_VERSION {
+        let (found, known) = (wire.version, SNAPSHOT_VERSION);
+        return Err(Malformed::TooNew { what: "snapshot", found, known });
+    }
+    let mut state = ClusterState {
+        applied: wire.index,
+        cluster: (wire.cluster != 0).then_some(ClusterId(wire.cluster)),
+        now_ms: wire.now_ms,
+        last_job: wire.next_job,
+        ..ClusterState::default()
+    };
+    for agent in wire.agents {
+        let agent = decode_agent(agent)?;
+        state.agents.insert(agent.description.id, agent);
+    }
+    for job in wire.jobs {
+        let job = decode_job(job)?;
+        state.requests.insert(job.request, job.id);
+        if job.is_active() {
+            state.active.insert(job.id);
+            let backlog = state.backlog.entry(job.spec.namespace.clone()).or_default();
+            backlog.jobs += 1;
+            for (stage, spec) in job.stages.iter().zip(&job.spec.stages) {
+                backlog.tasks += u64::from(spec.count.saturating_sub(stage.done.len()));
+            }
+        }
+        state.jobs.insert(job.id, Arc::new(job));
+    }
+    Ok(state)
+}
+
+fn encode_agent(agent: &AgentRecord) -> wire::AgentState {
+    let (lost, since_ms) = match agent.life {
+        AgentLife::Live { since_ms } => (false, since_ms),
+        AgentLife::Lost { since_ms } => (true, since_ms),
+    };
+    wire::AgentState { agent: Some(agent.description.clone().into()), since_ms, lost }
+}
+
+fn decode_agent(wire: wire::AgentState) -> Result<AgentRecord, Malformed> {
+    let since_ms = wire.since_ms;
+    let life = if wire.lost { AgentLife::Lost { since_ms } } else { AgentLife::Live { since_ms } };
+    let description = wire.agent.ok_or(Malformed::Missing { what: "an agent" })?.try_into()?;
+    Ok(AgentRecord { description, life })
+}
+
+fn encode_job(job: &Job) -> wire::JobState {
+    let (ended_ms, cancelled) = match job.life {
+        JobLife::Active => (None, false),
+        JobLife::Ended { at_ms, cancelled } => (Some(at_ms), cancelled),
+    };
+    wire::JobState {
+        id: job.id.0,
+        spec: Some((*job.spec).clone().into()),
+        request: job.request.0.to_vec(),
+        submitted_ms: job.submitted_ms,
+        ended_ms,
+        cancelled,
+        stages: job.stages.iter().map(|stage| encode_stage(stage)).collect(),
+    }
+}
+
+fn decode_job(wire: wire::JobState) -> Result<Job, Malformed> {
+    let spec = wire.spec.ok_or(Malformed::Missing { what: "a job's spec" })?;
+    let spec = spec.try_into().map_err(|problems: SpecProblems| Malformed::Invalid {
+        what: "a job's spec",
+        why: problems.to_string(),
+    })?;
+    Ok(Job {
+        id: JobId(wire.id),
+        spec: Arc::new(spec),
+        request: RequestId::try_from(&wire.request[..])?,
+        submitted_ms: wire.submitted_ms,
+        life: match wire.ended_ms {
+            None => JobLife::Active,
+            Some(at_ms) => JobLife::Ended { at_ms, cancelled: wire.cancelled },
+        },
+        stages: wire
+            .stages
+            .into_iter()
+            .map(|stage| decode_stage(stage).map(Arc::new))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn encode_stage(stage: &Stage) -> wire::StageState {
+    let losses =
+        stage.losses.iter().map(|(index, agents)| wire::Loss { index: *index, agents: *agents });
+    let verdicts = stage.verdicts.iter().map(|verdict| verdict.clone().into());
+    wire::StageState {
+        leased_through: stage.leased_through,
+        pages: stage.pages.iter().map(encode_page_ref).collect(),
+        losses: losses.collect(),
+        verdicts: verdicts.collect(),
+    }
+}
+
+fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {
+    let mut stage = Stage { leased_through: wire.leased_through, ..Stage::default() };
+    for page in wire.pages {
+        stage.add_page(decode_page_ref(page)?);
+    }
+    for verdict in wire.verdicts {
+        stage.add_verdict(verdict.try_into()?);
+    }
+    stage.losses = wire.losses.into_iter().map(|loss| (loss.index, loss.agents)).collect();
+    Ok(stage)
+}
+
+fn encode_page_ref(page: &PageRef) -> wire::PageRef {
+    let all = page.accepted.len() == page.range.len();
+    wire::PageRef {
+        index: page.index,
+        first: page.range.start,
+        len: page.range.len(),
+        digest: page.digest.to_wire(),
+        size_bytes: page.size_bytes,
+        accepted: if all { Vec::new() } else { page.accepted.to_wire() },
+        succeeded: page.succeeded,
+        fuel: page.fuel,
+        peak_memory_bytes: page.peak_memory_bytes,
+    }
+}
+
+fn decode_page_ref(wire: wire::PageRef) -> Result<PageRef, Malformed> {
+    let end = wire.first.saturating_add(wire.len);
+    let range = TaskRange::try_from(wire::Range { start: wire.first, end })?;
+    let accepted = RangeSet::from_wire(&wire.accepted)?;
+    Ok(PageRef {
+        index: wire.index,
+        range,
+        digest: Digest::try_from(&wire.digest[..])?,
+        size_bytes: wire.size_bytes,
+        accepted: if accepted.is_empty() { [range].into_iter().collect() } else { accepted },
+        succeeded: wire.succeeded,
+        fuel: wire.fuel,
+        peak_memory_bytes: wire.peak_memory_bytes,
+    })
+}
+
+impl From<Verdict> for wire::Verdict {
+    fn from(verdict: Verdict) -> wire::Verdict {
+        wire::Verdict {
+            index: verdict.index,
+            range: Some(verdict.range.into()),
+            outcome: Some(verdict.outcome.into()),
+        }
+    }
+}
+
+impl TryFrom<wire::Verdict> for Verdict {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::Verdict) -> Result<Verdict, Malformed> {
+        let range = wire.range.ok_or(Malformed::Missing { what: "a verdict's range" })?;
+        let outcome = wire.outcome.ok_or(Malformed::Missing { what: "a verdict's outcome" })?;
+        let outcome = Outcome::try_from(outcome)?;
+        Ok(Verdict { index: wire.index, range: range.try_into()?, outcome })
+    }
+}
