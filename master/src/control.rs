@@ -1,0 +1,489 @@
+//! A whole master as a step without I/O: Raft node, state, lease table and sessions with agents.
+//!
+//! [`Control::step`] takes what happened and the time, and says what is to be done, in order.
+//! [`crate::driver`] feeds it from sockets and disks; a simulation feeds it from a seed.
+
+mod agents;
+
+use std::collections::BTreeMap;
+
+use weir_proto::{
+    agent::{AgentMessage, LiveChunk, MasterMessage},
+    command::{Change, Command},
+    digest::Digest,
+    id::{AgentId, ClusterId, JobId, Namespace, NodeId, RequestId, StageId},
+    job::JobSpec,
+    malformed::Malformed,
+};
+use weir_scheduler::{
+    apply::{Effect, Rejection},
+    lease::LeaseTable,
+    place::{self, MAX_GRANTS},
+    snapshot,
+    state::ClusterState,
+};
+
+use crate::{
+    log::{LogSnapshot, LogWrite, Recovered},
+    node::{Committed, Node, NodeError},
+};
+use agents::{Hello, Sessions};
+
+/// How often [`Event::Tick`] should come, in milliseconds.
+pub const TICK_MS: u64 = 100;
+/// Most proposals that are not committed yet; more are refused.
+const MAX_PROPOSALS: usize = 8_192;
+/// A snapshot is taken after this many log entries, or this many bytes of them.
+const SNAPSHOT_ENTRIES: u64 = 20_000;
+const SNAPSHOT_BYTES: u64 = 64 << 20;
+
+pub use agents::{HEARTBEAT_MS, SessionId};
+
+/// How commands change the state. It is [`weir_scheduler::apply::apply`]; a simulation that proves
+/// itself passes a broken one.
+pub type Apply = fn(&mut ClusterState, Command, u64) -> Result<Vec<Effect>, Rejection>;
+
+/// A client's request, numbered by whoever waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// `TICK_MS` have passed.
+    Tick,
+    /// Writes up to this number are durable.
+    Persisted(u64),
+    /// A snapshot was encoded, and every page that its state names is durable.
+    SnapshotEncoded(LogSnapshot),
+    /// A snapshot after this index is durable.
+    SnapshotPersisted(u64),
+    /// A snapshot could not be encoded.
+    SnapshotFailed,
+    /// A peer's message.
+    FromPeer(Vec<u8>),
+    /// A client submits a job.
+    Submit(Ticket, RequestId, JobSpec),
+    /// A client cancels a job.
+    Cancel(Ticket, JobId),
+    /// An agent says something.
+    FromAgent(SessionId, AgentMessage),
+    /// A session with an agent broke.
+    AgentClosed(SessionId),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Write durably, after all earlier writes, and report the number.
+    Persist(u64, LogWrite),
+    /// Write this snapshot durably, after all earlier writes, and report its index.
+    PersistSnapshot(LogSnapshot),
+    /// Keep the pages that this state names durable, then encode it and report it.
+    EncodeSnapshot {
+        /// The state; cheap to hold.
+        state: ClusterState,
+        /// For the snapshot.
+        metadata: Vec<u8>,
+    },
+    /// Send to a peer.
+    ToPeer(NodeId, Vec<u8>),
+    /// Answer a client.
+    Answer(Ticket, Result<JobId, Refusal>),
+    /// Send to an agent.
+    ToAgent(SessionId, MasterMessage),
+    /// End a session with an agent.
+    CloseSession(SessionId, &'static str),
+    /// Keep a page until a snapshot makes it durable.
+    KeepPage {
+        /// Whose it is.
+        namespace: Namespace,
+        /// Its name.
+        digest: Digest,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// State about a job changed, or it is gone.
+    JobChanged(JobId),
+    /// Output of running tasks, advisory.
+    Live(Vec<LiveChunk>),
+    /// The log holds what this binary cannot apply; it must stop.
+    Halt(Malformed),
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// State forbids it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Another master leads, or none; the same request may be sent again.
+    #[error("this master is not the leader now; try again")]
+    NotLeader,
+    /// Too much is under way; the same request may be sent again.
+    #[error("the master has {MAX_PROPOSALS} writes under way; try again in a moment")]
+    Busy,
+}
+
+/// What waits for a proposal to be committed.
+#[derive(Debug)]
+enum Waiting {
+    Nothing,
+    Submit(Ticket),
+    Cancel(Ticket, JobId),
+    Pages(SessionId, Vec<u64>),
+    Register(SessionId, Hello),
+    Lost(AgentId),
+}
+
+/// A master.
+pub struct Control {
+    node: Node,
+    state: ClusterState,
+    apply: Apply,
+    /// Drawn at start; tells this life's proposals from earlier ones.
+    boot: u64,
+    last_proposal: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    sessions: Sessions,
+    /// What only a leader has.
+    table: Option<LeaseTable>,
+    snapshots: Snapshots,
+}
+
+/// When to take the next snapshot.
+#[derive(Debug)]
+struct Snapshots {
+    /// So many entries call for one.
+    every: u64,
+    under_way: bool,
+    entries: u64,
+    bytes: u64,
+}
+
+/// A master does not start from this log.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its state is not readable.
+    #[error("the log's snapshot is not readable")]
+    Snapshot(#[from] Malformed),
+    /// Its Raft part is not readable.
+    #[error("the log is not readable")]
+    Node(#[from] NodeError),
+}
+
+impl Control {
+    /// A master that goes on from what its log holds.
+    ///
+    /// `boot` must be drawn anew at each start; a simulation draws it from its seed.
+    ///
+    /// # Errors
+    /// When the log is corrupt or of a newer Weir.
+    pub fn new(
+        id: NodeId,
+        recovered: &Recovered,
+        boot: u64,
+        apply: Apply,
+    ) -> Result<Control, StartError> {
+        let state = match &recovered.snapshot {
+            Some(snapshot) => snapshot::decode(&snapshot.state)?,
+            None => ClusterState::default(),
+        };
+        Ok(Control {
+            node: Node::new(id, recovered, boot)?,
+            state,
+            apply,
+            boot,
+            last_proposal: 0,
+            waiting: BTreeMap::new(),
+            sessions: Sessions::default(),
+            table: None,
+            snapshots: Snapshots { every: SNAPSHOT_ENTRIES, under_way: false, entries: 0, bytes: 0 },
+        })
+    }
+
+    /// Takes a snapshot after so many log entries, where the default is too rare to be seen: in a
+    /// simulation.
+    pub fn snapshot_after(&mut self, entries: u64) {
+        self.snapshots.every = entries;
+    }
+
+    /// What this master has applied.
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+
+    /// What it has lent, while it leads.
+    pub fn table(&self) -> Option<&LeaseTable> {
+        self.table.as_ref()
+    }
+
+    /// Its Raft term.
+    pub fn term(&self) -> u64 {
+        self.node.term()
+    }
+
+    /// Proposals that are not committed yet.
+    pub fn proposals(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Something happened; returns what is to be done. `now_ms` is Unix time.
+    pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Tick => self.tick(now_ms),
+            Event::Persisted(number) => self.node.persisted(number),
+            Event::SnapshotEncoded(snapshot) => actions.push(Action::PersistSnapshot(snapshot)),
+            Event::SnapshotPersisted(index) => {
+                self.node.compact(index);
+                self.snapshots.under_way = false;
+            }
+            Event::SnapshotFailed => self.snapshots.under_way = false,
+            Event::FromPeer(bytes) => self.node.receive(&bytes),
+            Event::Submit(ticket, request, spec) => {
+                let change = Change::SubmitJob { request, spec };
+                self.propose_for(ticket, Waiting::Submit(ticket), change, now_ms, &mut actions);
+            }
+            Event::Cancel(ticket, job) => {
+                let waiting = Waiting::Cancel(ticket, job);
+                self.propose_for(ticket, waiting, Change::CancelJob(job), now_ms, &mut actions);
+            }
+            Event::FromAgent(session, message) => {
+                self.agent_said(session, message, now_ms, &mut actions);
+            }
+            Event::AgentClosed(session) => self.agent_closed(session),
+        }
+        self.settle(now_ms, &mut actions);
+        actions
+    }
+
+    /// Lets node and placement act on each other until both are quiet.
+    fn settle(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.node.output() {
+                quiet = false;
+                let send = |(to, bytes)| Action::ToPeer(to, bytes);
+                actions.extend(output.send.into_iter().map(send));
+                if let Some((number, write)) = output.persist {
+                    if write == LogWrite::default() && output.send_persisted.is_empty() {
+                        self.node.persisted(number);
+                    } else {
+                        actions.push(Action::Persist(number, write));
+                    }
+                }
+                // With one node in the group nobody is there to vouch to.
+                actions.extend(output.send_persisted.into_iter().map(send));
+                for entry in output.committed {
+                    self.apply_entry(entry, now_ms, actions);
+                }
+            }
+            if self.table.is_some() && !self.node.is_leader() {
+                self.step_down(actions);
+            }
+            if self.place(now_ms, actions) {
+                quiet = false;
+            }
+            if quiet {
+                break;
+            }
+        }
+        self.snapshot_if_due(actions);
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        self.node.tick();
+        let Some(table) = &mut self.table else { return };
+        table.settle(now_ms);
+        for agent in table.silent(now_ms) {
+            self.lose(agent, now_ms);
+        }
+    }
+
+    /// Proposes a change; false when it cannot be proposed now.
+    fn propose(&mut self, change: Change, waiting: Waiting, now_ms: u64) -> Result<(), Refusal> {
+        if self.table.is_none() {
+            return Err(Refusal::NotLeader);
+        }
+        if self.waiting.len() >= MAX_PROPOSALS {
+            return Err(Refusal::Busy);
+        }
+        self.last_proposal += 1;
+        let context = [self.boot.to_le_bytes(), self.last_proposal.to_le_bytes()].concat();
+        let data = Command { now_ms, change }.encode();
+        self.node.propose(context, data).map_err(|_| Refusal::NotLeader)?;
+        self.waiting.insert(self.last_proposal, waiting);
+        Ok(())
+    }
+
+    fn propose_for(
+        &mut self,
+        ticket: Ticket,
+        waiting: Waiting,
+        change: Change,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Err(refusal) = self.propose(change, waiting, now_ms) {
+            actions.push(Action::Answer(ticket, Err(refusal)));
+        }
+    }
+
+    fn apply_entry(&mut self, entry: Committed, now_ms: u64, actions: &mut Vec<Action>) {
+        self.node.applied(entry.index);
+        self.snapshots.entries += 1;
+        self.snapshots.bytes += entry.data.len() as u64;
+        if entry.data.is_empty() {
+            self.state.applied = entry.index;
+            if entry.term == self.node.term() && self.node.is_leader() {
+                self.lead(now_ms);
+            }
+            return;
+        }
+        let command = match Command::decode(&entry.data) {
+            Ok(command) => command,
+            Err(malformed) => return actions.push(Action::Halt(malformed)),
+        };
+        let waiting = self.take_waiting(&entry.context);
+        let applied = (self.apply)(&mut self.state, command, entry.index);
+        let effects = applied.as_deref().unwrap_or_default();
+        let submitted = effects.iter().find_map(|effect| match effect {
+            Effect::Submitted { job, .. } => Some(*job),
+            _ => None,
+        });
+        for effect in effects {
+            self.follow(effect.clone(), actions);
+        }
+        let refused = applied.err().map(Refusal::from);
+        self.answer(waiting, submitted, refused, now_ms, actions);
+    }
+
+    /// What waits for an entry, if this life of this master proposed it.
+    fn take_waiting(&mut self, context: &[u8]) -> Waiting {
+        let ours = context.strip_prefix(&self.boot.to_le_bytes()[..]);
+        let number = ours.and_then(|rest| rest.try_into().ok()).map(u64::from_le_bytes);
+        number.and_then(|number| self.waiting.remove(&number)).unwrap_or(Waiting::Nothing)
+    }
+
+    fn answer(
+        &mut self,
+        waiting: Waiting,
+        submitted: Option<JobId>,
+        refused: Option<Refusal>,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let answer = |job| refused.clone().map_or(Ok(job), Err);
+        match waiting {
+            Waiting::Nothing => {}
+            Waiting::Submit(ticket) => {
+                let job = submitted.ok_or(Refusal::NotLeader);
+                let answer = refused.clone().map_or(job, Err);
+                actions.push(Action::Answer(ticket, answer));
+            }
+            Waiting::Cancel(ticket, job) => actions.push(Action::Answer(ticket, answer(job))),
+            Waiting::Pages(session, seqs) => {
+                actions.push(Action::ToAgent(session, MasterMessage::PagesStored(seqs)));
+            }
+            Waiting::Register(session, hello) => {
+                self.registered(session, hello, refused.is_none(), now_ms, actions);
+            }
+            Waiting::Lost(agent) => self.sessions.lost(agent, actions),
+        }
+    }
+
+    /// Does what follows from a change of the state.
+    fn follow(&mut self, effect: Effect, actions: &mut Vec<Action>) {
+        match effect {
+            Effect::Submitted { .. } | Effect::AgentRegistered(_) => {}
+            Effect::JobStarted(job) => {
+                for stage in self.stages_of(job) {
+                    if let (Some(table), Some((mark, spec))) =
+                        (&mut self.table, self.state.stage(stage))
+                    {
+                        table.add_stage(stage, spec.count, mark.leased_through);
+                    }
+                }
+                actions.push(Action::JobChanged(job));
+            }
+            Effect::Done { stage, tasks } => {
+                if let Some(table) = &mut self.table {
+                    table.done(stage, &tasks);
+                }
+                actions.push(Action::JobChanged(stage.job));
+            }
+            Effect::KeepPage { namespace, digest, bytes } => {
+                actions.push(Action::KeepPage { namespace, digest, bytes });
+            }
+            Effect::LeasesExtended(stage) => {
+                if let (Some(table), Some((mark, _))) = (&mut self.table, self.state.stage(stage)) {
+                    table.extended(stage, mark.leased_through);
+                }
+            }
+            Effect::JobEnded(job) => {
+                for stage in self.stages_of(job) {
+                    let revoked = self.table.as_mut().map(|table| table.remove_stage(stage));
+                    self.sessions.revoke(revoked.unwrap_or_default(), actions);
+                }
+                actions.push(Action::JobChanged(job));
+            }
+            Effect::JobForgotten(job) => actions.push(Action::JobChanged(job)),
+            Effect::AgentLost(agent) => {
+                if let Some(table) = &mut self.table {
+                    table.lose(agent);
+                }
+            }
+        }
+    }
+
+    fn stages_of(&self, job: JobId) -> Vec<StageId> {
+        let stages = self.state.jobs.get(&job).map_or(0, |job| job.stages.len() as u32);
+        (0..stages).map(|stage| StageId { job, stage }).collect()
+    }
+
+    /// The first entry of this leader's term is applied: state is as new as any client has seen.
+    fn lead(&mut self, now_ms: u64) {
+        self.table = Some(LeaseTable::lead(&self.state, self.node.term(), now_ms));
+        if self.state.cluster.is_none() {
+            let create = Change::CreateCluster(ClusterId(self.boot | 1));
+            // Refused only when there is too much to do, and nothing has been done yet.
+            let _proposed = self.propose(create, Waiting::Nothing, now_ms);
+        }
+    }
+
+    fn step_down(&mut self, actions: &mut Vec<Action>) {
+        self.table = None;
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            if let Waiting::Submit(ticket) | Waiting::Cancel(ticket, _) = waiting {
+                actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
+            }
+        }
+        self.sessions.close_all("this master no longer leads", actions);
+    }
+
+    /// Grants what can be granted; true when that calls for another round.
+    fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
+        let Some(table) = &mut self.table else { return false };
+        let placement = place::place(&self.state, table, now_ms);
+        let again = placement.grants.len() >= MAX_GRANTS || !placement.extensions.is_empty();
+        for (stage, leased_through) in placement.extensions {
+            let change = Change::ExtendLeases { stage, leased_through };
+            // If it is refused the mark stays; the next leader proposes it again.
+            let _proposed = self.propose(change, Waiting::Nothing, now_ms);
+        }
+        self.sessions.grant(placement.grants, actions);
+        again
+    }
+
+    fn snapshot_if_due(&mut self, actions: &mut Vec<Action>) {
+        let due =
+            self.snapshots.entries >= self.snapshots.every || self.snapshots.bytes >= SNAPSHOT_BYTES;
+        if !due || self.snapshots.under_way {
+            return;
+        }
+        let Some(metadata) = self.node.snapshot_metadata(self.state.applied) else { return };
+        self.snapshots = Snapshots { under_way: true, entries: 0, bytes: 0, ..self.snapshots };
+        actions.push(Action::EncodeSnapshot { state: self.state.clone(), metadata });
+    }
+}

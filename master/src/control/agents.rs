@@ -1,0 +1,224 @@
+//! The master's side of its sessions with agents, without I/O.
+//!
+//! Stop 7 (leases go out) and stop 11 (pages come in) of a task's way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_proto::{
+    agent::{AgentDescription, AgentMessage, MasterMessage, SequencedPage},
+    command::Change,
+    id::{AgentId, ClusterId, LeaseId},
+    lease::{Lease, LeaseMarks},
+    page::Page,
+};
+use weir_scheduler::state::AgentLife;
+
+use super::{Action, Control, Waiting};
+
+/// How often an agent should be heard of, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+
+/// A session with an agent, numbered by whoever holds its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// The first message of a session.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) agent: AgentDescription,
+    pub(super) held: Vec<LeaseMarks>,
+}
+
+/// Who speaks in which session.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    agents: BTreeMap<SessionId, AgentId>,
+    sessions: BTreeMap<AgentId, SessionId>,
+    /// Agents whose loss is proposed and not committed yet.
+    losing: BTreeSet<AgentId>,
+}
+
+impl Sessions {
+    /// Makes this the one session of an agent.
+    fn open(&mut self, session: SessionId, agent: AgentId, actions: &mut Vec<Action>) {
+        if let Some(old) = self.sessions.insert(agent, session)
+            && old != session
+        {
+            self.agents.remove(&old);
+            actions.push(Action::CloseSession(old, "the agent opened another session"));
+        }
+        self.agents.insert(session, agent);
+    }
+
+    fn close(&mut self, session: SessionId) -> Option<AgentId> {
+        let agent = self.agents.remove(&session)?;
+        self.sessions.remove(&agent);
+        Some(agent)
+    }
+
+    /// The loss of an agent is committed: should it speak again, it begins anew.
+    pub(super) fn lost(&mut self, agent: AgentId, actions: &mut Vec<Action>) {
+        self.losing.remove(&agent);
+        if let Some(session) = self.sessions.get(&agent).copied() {
+            self.close(session);
+            actions.push(Action::CloseSession(session, "the agent was silent for too long"));
+        }
+    }
+
+    /// Ends every session.
+    pub(super) fn close_all(&mut self, why: &'static str, actions: &mut Vec<Action>) {
+        for (session, _) in std::mem::take(self).agents {
+            actions.push(Action::CloseSession(session, why));
+        }
+    }
+
+    /// Sends leases, one message for each agent.
+    pub(super) fn grant(&self, grants: Vec<(AgentId, Lease)>, actions: &mut Vec<Action>) {
+        let mut messages: BTreeMap<SessionId, Vec<Lease>> = BTreeMap::new();
+        for (agent, lease) in grants {
+            if let Some(session) = self.sessions.get(&agent) {
+                messages.entry(*session).or_default().push(lease);
+            }
+        }
+        for (session, leases) in messages {
+            actions.push(Action::ToAgent(session, MasterMessage::Grants(leases)));
+        }
+    }
+
+    /// Tells agents which leases nobody wants any more.
+    pub(super) fn revoke(&self, revoked: Vec<(AgentId, LeaseId)>, actions: &mut Vec<Action>) {
+        let mut messages: BTreeMap<SessionId, Vec<LeaseId>> = BTreeMap::new();
+        for (agent, lease) in revoked {
+            if let Some(session) = self.sessions.get(&agent) {
+                messages.entry(*session).or_default().push(lease);
+            }
+        }
+        for (session, leases) in messages {
+            actions.push(Action::ToAgent(session, MasterMessage::Revoke(leases)));
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn agent_said(
+        &mut self,
+        session: SessionId,
+        message: AgentMessage,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if let AgentMessage::Hello { agent, held } = message {
+            return self.hello(session, Hello { agent, held }, now_ms, actions);
+        }
+        let Some(agent) = self.sessions.agents.get(&session).copied() else {
+            // Messages may still be under way in a session that was closed a moment ago.
+            return actions.push(Action::CloseSession(session, "a session begins with a hello"));
+        };
+        let Some(table) = &mut self.table else { return };
+        match message {
+            AgentMessage::Hello { .. } => {}
+            AgentMessage::Heartbeat(marks) => table.heard(agent, &marks, now_ms),
+            AgentMessage::Pages { pages, leases } => {
+                table.heard(agent, &leases, now_ms);
+                self.pages(session, agent, pages, now_ms, actions);
+            }
+            AgentMessage::Returned { lease, range, .. } => {
+                table.give_back(agent, lease, range, now_ms);
+            }
+            AgentMessage::Live(chunks) => actions.push(Action::Live(chunks)),
+        }
+    }
+
+    pub(super) fn agent_closed(&mut self, session: SessionId) {
+        let agent = self.sessions.close(session);
+        if let (Some(agent), Some(table)) = (agent, &mut self.table) {
+            table.detach(agent);
+        }
+    }
+
+    /// An agent that comes back within its life goes on at once; a new life of it is registered
+    /// first, and the old one blamed for what it left.
+    fn hello(&mut self, session: SessionId, hello: Hello, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(table) = &self.table else {
+            return actions.push(Action::CloseSession(session, "this master does not lead"));
+        };
+        let id = hello.agent.id;
+        let record = self.state.agents.get(&id);
+        let same_life = record.is_some_and(|record| {
+            record.description == hello.agent && matches!(record.life, AgentLife::Live { .. })
+        });
+        if same_life && !self.sessions.losing.contains(&id) {
+            return self.registered(session, hello, true, now_ms, actions);
+        }
+        if table.incarnation(id).is_some_and(|known| known != hello.agent.incarnation) {
+            self.lose(id, now_ms);
+        }
+        let register = Change::RegisterAgent(hello.agent.clone());
+        if self.propose(register, Waiting::Register(session, hello), now_ms).is_err() {
+            actions.push(Action::CloseSession(session, "the master is busy; try again"));
+        }
+    }
+
+    /// The agent is registered: takes over what it holds, and lets it begin.
+    pub(super) fn registered(
+        &mut self,
+        session: SessionId,
+        hello: Hello,
+        accepted: bool,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(table) = self.table.as_mut().filter(|_| accepted) else {
+            return actions.push(Action::CloseSession(session, "the cluster has too many agents"));
+        };
+        self.sessions.open(session, hello.agent.id, actions);
+        let attached = table.attach(&self.state, hello.agent, hello.held, now_ms);
+        let cluster = self.state.cluster.unwrap_or(ClusterId(0));
+        let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
+        actions.push(Action::ToAgent(session, welcome));
+        if !attached.revoke.is_empty() {
+            actions.push(Action::ToAgent(session, MasterMessage::Revoke(attached.revoke)));
+        }
+    }
+
+    /// Proposes an agent's loss, with the tasks to blame.
+    pub(super) fn lose(&mut self, agent: AgentId, now_ms: u64) {
+        let Some(table) = &self.table else { return };
+        if self.sessions.losing.contains(&agent) {
+            return;
+        }
+        let change = Change::AgentLost { agent, suspects: table.suspects(agent) };
+        if self.propose(change, Waiting::Lost(agent), now_ms).is_ok() {
+            self.sessions.losing.insert(agent);
+        }
+    }
+
+    /// Proposes pages. An agent that sends what is none is cut off: it is broken.
+    fn pages(
+        &mut self,
+        session: SessionId,
+        agent: AgentId,
+        pages: Vec<SequencedPage>,
+        now_ms: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        for sequenced in &pages {
+            let Ok(page) = Page::decode(&sequenced.page) else {
+                self.sessions.close(session);
+                return actions.push(Action::CloseSession(session, "a page does not decode"));
+            };
+            let wall_us: u64 = page.results.iter().map(|result| result.usage.wall_us).sum();
+            if let Some(table) = &mut self.table {
+                table.measured(page.stage, wall_us / page.results.len() as u64);
+            }
+        }
+        let seqs = pages.iter().map(|page| page.seq).collect();
+        let pages = pages.into_iter().map(|page| page.page).collect();
+        let change = Change::CommitPages { agent, pages };
+        // The agent keeps the pages until they are stored, and sends them again in a new session.
+        if self.propose(change, Waiting::Pages(session, seqs), now_ms).is_err() {
+            self.agent_closed(session);
+            actions.push(Action::CloseSession(session, "the master is busy; try again"));
+        }
+    }
+}

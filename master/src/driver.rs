@@ -1,0 +1,372 @@
+//! The loop that owns the master's state: feeds [`Control`] from sockets, disk and clock, and does
+//! what it says. It decides nothing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_proto::{
+    agent::MasterMessage,
+    digest::Digest,
+    id::{JobId, RequestId},
+    job::JobSpec,
+    malformed::Malformed,
+};
+use weir_scheduler::{snapshot, state::ClusterState};
+use weir_store::blobs::PutError;
+
+use crate::{
+    control::{Action, Control, Event, Refusal, SessionId, TICK_MS, Ticket},
+    disk::{Disk, Report},
+    log::{LogError, LogSnapshot},
+    pages::Pages,
+    watchers::Watchers,
+};
+
+/// Requests that wait for the loop; senders wait beyond it.
+const INBOX: usize = 4_096;
+/// Most requests taken at once, before what they ask for is written.
+const BATCH: usize = 256;
+/// Messages to an agent that its connection has not taken; beyond it the session is cut.
+const AGENT_QUEUE: usize = 4_096;
+/// Commits whose latency is remembered.
+const LATENCIES: usize = 4_096;
+
+/// What others ask of the loop.
+pub(crate) enum Input {
+    Submit(RequestId, JobSpec, oneshot::Sender<Result<JobId, Refusal>>),
+    Cancel(JobId, oneshot::Sender<Result<JobId, Refusal>>),
+    AgentOpened(SessionId, mpsc::Sender<MasterMessage>),
+    Event(Event),
+    Inspect(Look),
+}
+
+/// A look at the loop's own state.
+type Look = Box<dyn FnOnce(&Control, &Latencies) + Send>;
+
+/// Why the loop ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The log cannot be written.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+    /// The log holds a command that this binary cannot apply.
+    #[error("the log holds a command that this binary cannot apply")]
+    Command(#[from] Malformed),
+}
+
+/// A handle on the loop.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inbox: mpsc::Sender<Input>,
+    state: watch::Receiver<Arc<ClusterState>>,
+    pub(crate) pages: Pages,
+    pub(crate) watchers: Watchers,
+}
+
+/// The loop has ended.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the master is stopping")]
+pub(crate) struct Stopping;
+
+/// How long the newest commits took, from order to durable.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    newest: VecDeque<Duration>,
+    /// Commits since start.
+    pub(crate) count: u64,
+}
+
+/// The loop's own things.
+pub(crate) struct Driver {
+    control: Control,
+    disk: Disk,
+    pages: Pages,
+    watchers: Watchers,
+    state: watch::Sender<Arc<ClusterState>>,
+    answers: HashMap<Ticket, oneshot::Sender<Result<JobId, Refusal>>>,
+    last_ticket: u64,
+    agents: HashMap<SessionId, mpsc::Sender<MasterMessage>>,
+    latencies: Latencies,
+    /// Pages that the snapshot under way makes superfluous here.
+    snapshot_pages: Vec<Digest>,
+    encoded: mpsc::Sender<Encoded>,
+}
+
+type Encoded = Result<(LogSnapshot, Vec<Digest>), PutError>;
+
+impl Handle {
+    /// The newest state; cheap.
+    pub(crate) fn state(&self) -> Arc<ClusterState> {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) async fn send(&self, input: Input) -> Result<(), Stopping> {
+        self.inbox.send(input).await.map_err(|_| Stopping)
+    }
+
+    /// Submits a job and waits until it is committed.
+    pub(crate) async fn submit(
+        &self,
+        request: RequestId,
+        spec: JobSpec,
+    ) -> Result<Result<JobId, Refusal>, Stopping> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Input::Submit(request, spec, sender)).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// Cancels a job and waits until that is committed.
+    pub(crate) async fn cancel(&self, job: JobId) -> Result<Result<JobId, Refusal>, Stopping> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Input::Cancel(job, sender)).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+
+    /// Asks something of the loop's own state.
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Control, &Latencies) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (sender, answer) = oneshot::channel();
+        let look = Box::new(move |control: &Control, latencies: &Latencies| {
+            // Whoever asked may have gone.
+            let _gone = sender.send(look(control, latencies));
+        });
+        self.send(Input::Inspect(look)).await?;
+        answer.await.map_err(|_| Stopping)
+    }
+}
+
+impl Latencies {
+    fn add(&mut self, latency: Duration) {
+        self.count += 1;
+        if self.newest.len() == LATENCIES {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(latency);
+    }
+
+    /// A quantile in microseconds; 0 without commits.
+    pub(crate) fn quantile_us(&self, quantile: f64) -> u64 {
+        let mut sorted: Vec<Duration> = self.newest.iter().copied().collect();
+        sorted.sort_unstable();
+        let at = (sorted.len().saturating_sub(1) as f64 * quantile).round() as usize;
+        sorted.get(at).map_or(0, |latency| latency.as_micros() as u64)
+    }
+}
+
+/// Starts the loop. It ends when `shutdown` resolves, or by itself with a failure.
+pub(crate) fn start(
+    control: Control,
+    disk: Disk,
+    reports: mpsc::UnboundedReceiver<Report>,
+    pages: Pages,
+    shutdown: oneshot::Receiver<()>,
+) -> (Handle, tokio::task::JoinHandle<Result<(), Failure>>) {
+    let (inbox, inputs) = mpsc::channel(INBOX);
+    let (state, published) = watch::channel(Arc::new(control.state().clone()));
+    // At most one snapshot is under way.
+    let (encoded, encodings) = mpsc::channel(1);
+    let watchers = Watchers::default();
+    let handle =
+        Handle { inbox, state: published, pages: pages.clone(), watchers: watchers.clone() };
+    let driver = Driver {
+        control,
+        disk,
+        pages,
+        watchers,
+        state,
+        answers: HashMap::new(),
+        last_ticket: 0,
+        agents: HashMap::new(),
+        latencies: Latencies::default(),
+        snapshot_pages: Vec::new(),
+        encoded,
+    };
+    (handle, tokio::spawn(driver.run(inputs, reports, encodings, shutdown)))
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut reports: mpsc::UnboundedReceiver<Report>,
+        mut encodings: mpsc::Receiver<Encoded>,
+        mut shutdown: oneshot::Receiver<()>,
+    ) -> Result<(), Failure> {
+        let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut shutdown => return Ok(()),
+                Some(report) = reports.recv() => self.reported(report)?,
+                Some(encoded) = encodings.recv() => {
+                    self.snapshot_encoded(encoded)?;
+                }
+                _ = ticks.tick() => self.step(Event::Tick)?,
+                Some(input) = inputs.recv() => {
+                    self.input(input)?;
+                    for _ in 1..BATCH {
+                        let Ok(input) = inputs.try_recv() else { break };
+                        self.input(input)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn reported(&mut self, report: Report) -> Result<(), Failure> {
+        match report {
+            Report::Written { number, since } => {
+                self.latencies.add(since.elapsed());
+                self.step(Event::Persisted(number))
+            }
+            Report::Snapshot(index) => {
+                self.pages.forget(&std::mem::take(&mut self.snapshot_pages));
+                self.step(Event::SnapshotPersisted(index))
+            }
+            Report::Failed(error) => Err(error.into()),
+        }
+    }
+
+    /// A snapshot that fails is taken again later; the log only grows meanwhile.
+    fn snapshot_encoded(&mut self, encoded: Encoded) -> Result<(), Failure> {
+        match encoded {
+            Ok((snapshot, pages)) => {
+                self.snapshot_pages = pages;
+                self.step(Event::SnapshotEncoded(snapshot))
+            }
+            Err(error) => {
+                tracing::error!(%error, "no snapshot: pages cannot be put into the store");
+                self.step(Event::SnapshotFailed)
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) -> Result<(), Failure> {
+        match input {
+            Input::Submit(request, spec, answer) => {
+                let ticket = self.ticket(answer);
+                self.step(Event::Submit(ticket, request, spec))
+            }
+            Input::Cancel(job, answer) => {
+                let ticket = self.ticket(answer);
+                self.step(Event::Cancel(ticket, job))
+            }
+            Input::AgentOpened(session, messages) => {
+                self.agents.insert(session, messages);
+                Ok(())
+            }
+            Input::Event(event) => {
+                if let Event::AgentClosed(session) = &event {
+                    self.agents.remove(session);
+                }
+                self.step(event)
+            }
+            Input::Inspect(look) => {
+                look(&self.control, &self.latencies);
+                Ok(())
+            }
+        }
+    }
+
+    fn ticket(&mut self, answer: oneshot::Sender<Result<JobId, Refusal>>) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.answers.insert(ticket, answer);
+        ticket
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), Failure> {
+        let applied = self.control.state().applied;
+        let mut actions = self.control.step(event, unix_ms());
+        // Pages can be found before the state that names them is published, and that is before
+        // anybody is told.
+        for action in &mut actions {
+            if let Action::KeepPage { namespace, digest, bytes } = action {
+                self.pages.keep(namespace, *digest, std::mem::take(bytes));
+            }
+        }
+        if self.control.state().applied != applied {
+            self.state.send_replace(Arc::new(self.control.state().clone()));
+        }
+        for action in actions {
+            self.act(action)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), Failure> {
+        match action {
+            Action::Persist(number, write) => self.disk.write(number, write),
+            Action::PersistSnapshot(snapshot) => self.disk.snapshot(snapshot),
+            Action::EncodeSnapshot { state, metadata } => self.encode_snapshot(state, metadata),
+            // The group has one node yet.
+            Action::ToPeer(..) => {}
+            Action::Answer(ticket, answer) => {
+                if let Some(sender) = self.answers.remove(&ticket) {
+                    // The client may have gone.
+                    let _gone = sender.send(answer);
+                }
+            }
+            Action::ToAgent(session, message) => self.send_to_agent(session, message),
+            Action::CloseSession(session, why) => {
+                tracing::info!(session = session.0, why, "closing an agent's session");
+                self.agents.remove(&session);
+            }
+            // Kept already.
+            Action::KeepPage { .. } => {}
+            Action::JobChanged(job) => self.watchers.changed(job),
+            Action::Live(chunks) => {
+                for chunk in chunks {
+                    self.watchers.live(chunk);
+                }
+            }
+            Action::Halt(malformed) => return Err(malformed.into()),
+        }
+        Ok(())
+    }
+
+    /// An agent whose queue is full does not read: its connection is dropped, and it comes back.
+    fn send_to_agent(&mut self, session: SessionId, message: MasterMessage) {
+        let Some(agent) = self.agents.get(&session) else { return };
+        if agent.try_send(message).is_err() {
+            tracing::warn!(session = session.0, "an agent does not take its messages");
+            self.agents.remove(&session);
+        }
+    }
+
+    fn encode_snapshot(&self, state: ClusterState, metadata: Vec<u8>) {
+        let (pages, encoded) = (self.pages.clone(), self.encoded.clone());
+        // Ends by itself: it waits for the store and for this loop, and both end before it can
+        // wait for ever.
+        tokio::spawn(async move {
+            let index = state.applied;
+            let encoding = pages.make_durable().await;
+            let encode = move || LogSnapshot { index, metadata, state: snapshot::encode(&state) };
+            let result = match encoding {
+                Ok(pages) => match tokio::task::spawn_blocking(encode).await {
+                    Ok(snapshot) => Ok((snapshot, pages)),
+                    Err(_stopping) => return,
+                },
+                Err(error) => Err(error),
+            };
+            let _stopping = encoded.send(result).await;
+        });
+    }
+}
+
+/// A queue of messages to an agent.
+pub(crate) fn agent_queue() -> (mpsc::Sender<MasterMessage>, mpsc::Receiver<MasterMessage>) {
+    mpsc::channel(AGENT_QUEUE)
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

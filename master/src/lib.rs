@@ -1,0 +1,202 @@
+//! The control plane: a Raft node, leases, sessions with agents, and the services in front.
+//!
+//! [`control`] decides and does no I/O; everything else here is the shell around it. Tasks go on
+//! in `weir-agent`.
+
+pub mod log;
+
+pub mod node;
+
+pub mod control;
+
+mod disk;
+
+mod driver;
+
+mod pages;
+
+mod watchers;
+
+mod rpc;
+
+mod server;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use axum::serve::ListenerExt as _;
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::{JoinError, JoinHandle},
+};
+use weir_proto::id::NodeId;
+use weir_scheduler::apply::apply;
+use weir_store::blobs::{BlobStore, OpenError};
+
+pub use driver::Failure;
+
+use crate::{
+    control::Control,
+    disk::Disk,
+    log::{Log as _, LogError, RedbLog},
+    pages::Pages,
+    server::HostNames,
+};
+
+/// How a master runs.
+#[derive(Debug, Clone)]
+pub struct MasterConfig {
+    /// Where its log and its blobs are.
+    pub data_dir: PathBuf,
+    /// Where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether it may listen where other machines reach it, without encryption.
+    pub insecure: bool,
+}
+
+/// A running master.
+pub struct Master {
+    address: SocketAddr,
+    stop_driver: Option<oneshot::Sender<()>>,
+    driver: JoinHandle<Result<(), Failure>>,
+    server: JoinHandle<()>,
+}
+
+/// Why a master does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would listen where other machines reach it.
+    #[error(
+        "{0} can be reached from other machines, and connections are not encrypted yet; listen on \
+         127.0.0.1, or say --insecure if the network is trusted"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}; is another master running there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The log cannot be opened.
+    #[error("cannot open the log in {path}")]
+    Log {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        source: LogError,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store in {path}")]
+    Store {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        source: OpenError,
+    },
+    /// The log's content is corrupt or of a newer Weir.
+    #[error("cannot go on from the log in {path}")]
+    State {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        source: control::StartError,
+    },
+    /// The system gives no thread or no random numbers.
+    #[error("cannot start the master's threads")]
+    System(#[from] io::Error),
+}
+
+impl Master {
+    /// Starts a master, alone in its Raft group, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing keeps running.
+    pub async fn start(config: MasterConfig) -> Result<Master, StartError> {
+        if !config.insecure && !server::is_loopback(config.listen) {
+            return Err(StartError::NotLoopback(config.listen));
+        }
+        let path = config.data_dir;
+        // The log first: it is what tells that another process uses the directory.
+        let (control, log) = open_log(&path)?;
+        let store = BlobStore::open(path.join("store"))
+            .await
+            .map_err(|source| StartError::Store { path, source })?;
+        let address = config.listen;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| StartError::Listen { address, source })?;
+        let address = listener.local_addr()?;
+        let (disk, reports) = Disk::start(Box::new(log))?;
+        let (stop_driver, driver_stopped) = oneshot::channel();
+        let pages = Pages::new(store.clone());
+        let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
+        let routes = server::routes(handle, store, HostNames::of_this_machine());
+        // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps its delay");
+            }
+        });
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, routes).await {
+                tracing::error!(%error, "the server ended");
+            }
+        });
+        Ok(Master { address, stop_driver: Some(stop_driver), driver, server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it ends by itself, and says why. A master that is stopped never gets here.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn failed(&mut self) -> Result<(), Failure> {
+        ended((&mut self.driver).await)
+    }
+
+    /// Stops it: no new request, then no loop. What was acknowledged is durable anyway.
+    ///
+    /// # Errors
+    /// See [`Failure`]: it had ended by itself before.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        self.server.abort();
+        if let Some(stop) = self.stop_driver.take() {
+            // It may have ended by itself.
+            let _ended = stop.send(());
+        }
+        ended(self.driver.await)
+    }
+}
+
+fn open_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
+    let log_error = |source| StartError::Log { path: path.to_owned(), source };
+    let mut log = RedbLog::open(&path.join("raft")).map_err(log_error)?;
+    let recovered = log.recover().map_err(log_error)?;
+    let boot = u64::from_le_bytes(random_bytes()?);
+    let control = Control::new(NodeId(1), &recovered, boot, apply)
+        .map_err(|source| StartError::State { path: path.to_owned(), source })?;
+    Ok((control, log))
+}
+
+fn random_bytes() -> io::Result<[u8; 8]> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn ended(result: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_cancelled) => Ok(()),
+    }
+}

@@ -1,0 +1,188 @@
+//! The log in a redb file: one durable transaction for each write.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::{Log, LogEntry, LogError, LogSnapshot, LogWrite, Recovered};
+
+const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+
+/// The layout of the tables above.
+const FORMAT: u64 = 1;
+/// redb would take 1 GiB; the log is read once, at start.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// A log in a file.
+pub struct RedbLog {
+    database: Database,
+}
+
+impl RedbLog {
+    /// Opens the log of a data directory, or makes it.
+    ///
+    /// # Errors
+    /// `InUse` when another process has it, `Format` when a newer Weir wrote it, otherwise what
+    /// the file system or the database says.
+    pub fn open(directory: &Path) -> Result<RedbLog, LogError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| LogError::Directory { path: directory.to_owned(), source })?;
+        let path = directory.join("log.redb");
+        let database = Builder::new().set_cache_size(CACHE_BYTES).create(&path);
+        let database = database.map_err(|error| open_error(error, path.clone()))?;
+        let log = RedbLog { database };
+        log.check_format(path)?;
+        Ok(log)
+    }
+
+    fn check_format(&self, path: PathBuf) -> Result<(), LogError> {
+        let mut found = FORMAT;
+        let checked: Result<(), redb::Error> = (|| {
+            let transaction = self.database.begin_write()?;
+            {
+                transaction.open_table(ENTRIES)?;
+                transaction.open_table(META)?;
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                let existing = numbers.get("format")?.map(|format| format.value());
+                match existing {
+                    Some(existing) => found = existing,
+                    None => {
+                        numbers.insert("format", FORMAT)?;
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })();
+        checked.map_err(|source| failed("open", source))?;
+        if found != FORMAT {
+            return Err(LogError::Format { path, found, known: FORMAT });
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Recovered, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let numbers = transaction.open_table(NUMBERS)?;
+        let bytes = |name: &str| -> Result<Option<Vec<u8>>, redb::Error> {
+            Ok(meta.get(name)?.map(|value| value.value().to_vec()))
+        };
+        let index = numbers.get("snapshot")?.map(|index| index.value());
+        let snapshot = match (index, bytes("snapshot")?, bytes("state")?) {
+            (Some(index), Some(metadata), Some(state)) => {
+                Some(LogSnapshot { index, metadata, state })
+            }
+            _ => None,
+        };
+        let mut entries = Vec::new();
+        for entry in transaction.open_table(ENTRIES)?.range(0..)? {
+            let (index, bytes) = entry?;
+            entries.push(LogEntry { index: index.value(), bytes: bytes.value().to_vec() });
+        }
+        Ok(Recovered { hard_state: bytes("hard_state")?, snapshot, entries })
+    }
+
+    fn store(&self, write: &LogWrite) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut entries = transaction.open_table(ENTRIES)?;
+            if let Some(snapshot) = &write.snapshot {
+                entries.retain_in(..=snapshot.index, |_, _| false)?;
+                let mut meta = transaction.open_table(META)?;
+                meta.insert("snapshot", &snapshot.metadata[..])?;
+                meta.insert("state", &snapshot.state[..])?;
+                transaction.open_table(NUMBERS)?.insert("snapshot", snapshot.index)?;
+            }
+            if let Some(first) = write.entries.first() {
+                entries.retain_in(first.index.., |_, _| false)?;
+            }
+            for entry in &write.entries {
+                entries.insert(entry.index, &entry.bytes[..])?;
+            }
+            if let Some(hard_state) = &write.hard_state {
+                transaction.open_table(META)?.insert("hard_state", &hard_state[..])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+impl Log for RedbLog {
+    fn recover(&mut self) -> Result<Recovered, LogError> {
+        self.read().map_err(|source| failed("read", source))
+    }
+
+    fn write(&mut self, write: &LogWrite) -> Result<(), LogError> {
+        self.store(write).map_err(|source| failed("write", source))
+    }
+}
+
+fn open_error(error: DatabaseError, path: PathBuf) -> LogError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => LogError::InUse { path },
+        error => failed("open", error.into()),
+    }
+}
+
+fn failed(action: &'static str, source: redb::Error) -> LogError {
+    match &source {
+        redb::Error::Io(io) if io.kind() == ErrorKind::StorageFull => LogError::Full,
+        _ => LogError::Database { action, source: Box::new(source) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: u64, byte: u8) -> LogEntry {
+        LogEntry { index, bytes: vec![byte; 3] }
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_reopening() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = LogWrite {
+            entries: vec![entry(1, 1), entry(2, 2)],
+            hard_state: Some(vec![7]),
+            snapshot: None,
+        };
+        RedbLog::open(directory.path()).expect("a new log").write(&write).expect("a write");
+        let recovered =
+            RedbLog::open(directory.path()).expect("the log").recover().expect("its content");
+        assert_eq!(recovered.entries, write.entries);
+        assert_eq!(recovered.hard_state, Some(vec![7]));
+    }
+
+    #[test]
+    fn entries_replace_those_after_them_and_a_snapshot_those_before() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut log = RedbLog::open(directory.path()).expect("a new log");
+        let entries = (1..=5).map(|index| entry(index, 1)).collect();
+        log.write(&LogWrite { entries, ..LogWrite::default() }).expect("a write");
+        let entries = vec![entry(4, 2)];
+        log.write(&LogWrite { entries, ..LogWrite::default() }).expect("a write");
+        let snapshot = LogSnapshot { index: 2, metadata: vec![1], state: vec![2] };
+        let write = LogWrite { snapshot: Some(snapshot.clone()), ..LogWrite::default() };
+        log.write(&write).expect("a write");
+        let recovered = log.recover().expect("its content");
+        assert_eq!(recovered.entries, [entry(3, 1), entry(4, 2)]);
+        assert_eq!(recovered.snapshot, Some(snapshot));
+    }
+
+    #[test]
+    fn a_log_in_use_is_refused_by_name() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let _first = RedbLog::open(directory.path()).expect("a new log");
+        let second = RedbLog::open(directory.path());
+        assert!(matches!(second, Err(LogError::InUse { .. })));
+    }
+}

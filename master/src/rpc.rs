@@ -1,0 +1,43 @@
+//! The services in front of the master: parse at the border, ask the loop, answer.
+//!
+//! Stop 3 of a task's way. The one place where a refusal becomes a gRPC status is here.
+
+mod agents;
+mod cluster;
+mod jobs;
+mod module;
+
+use tonic::{Code, Status};
+use weir_proto::{job::SpecProblems, malformed::Malformed};
+use weir_scheduler::apply::Rejection;
+
+pub(crate) use self::{agents::AgentsService, cluster::ClusterService, jobs::JobsService};
+use crate::{control::Refusal, driver::Stopping};
+
+fn refused(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::NotLeader | Refusal::Busy => Code::Unavailable,
+        Refusal::Rejected(rejection) => match rejection {
+            Rejection::UnknownJob(_) | Rejection::UnknownStage(_) | Rejection::UnknownAgent(_) => {
+                Code::NotFound
+            }
+            Rejection::TooManyJobs { .. }
+            | Rejection::TooManyTasks { .. }
+            | Rejection::TooManyAgents => Code::ResourceExhausted,
+            Rejection::ClusterExists(_) => Code::AlreadyExists,
+        },
+    };
+    Status::new(code, refusal.to_string())
+}
+
+fn malformed(malformed: &Malformed) -> Status {
+    Status::invalid_argument(malformed.to_string())
+}
+
+fn problems(SpecProblems(problems): &SpecProblems) -> Status {
+    Status::invalid_argument(problems.join("\n"))
+}
+
+fn stopping(stopping: Stopping) -> Status {
+    Status::unavailable(stopping.to_string())
+}
