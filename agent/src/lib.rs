@@ -1,0 +1,213 @@
+//! The data plane of Weir: what runs on every machine that lends its cores to a cluster.
+//!
+//! A lease comes in over [`session`], goes to the [`executor`], and its tasks run in the
+//! [`sandbox`]; results go back the same way. The next stop is the client in `weir-sdk`.
+
+pub mod session;
+
+mod link;
+
+pub mod executor;
+
+pub mod data;
+
+mod remote_data;
+
+pub mod modules;
+
+pub mod sandbox;
+
+pub mod profile;
+
+pub mod calibrate;
+
+pub mod floor;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::transport::Endpoint;
+use weir_proto::{
+    agent::AgentDescription,
+    id::{AgentId, Incarnation},
+    limits::{MIN_CPU_MILLIS, Resources},
+};
+use weir_store::{
+    blobs::{BlobStore, OpenError},
+    cache::CachedStore,
+    remote::RemoteStore,
+};
+
+use crate::{
+    calibrate::CalibrateError,
+    executor::{Executor, ExecutorConfig, ExecutorError},
+    link::Link,
+    modules::{ModuleCache, ModuleError},
+    remote_data::RemoteData,
+    sandbox::{Sandbox, SandboxConfig, SandboxError},
+    session::Session,
+};
+
+/// Signs of life on an idle connection, and how long their answer may take: so a master that
+/// vanished is noticed within some seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How an agent runs.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Where its id, its cache of blobs, its compiled modules and its scratch space are.
+    pub data_dir: PathBuf,
+    /// The master's address: `http://127.0.0.1:7400`.
+    pub master: String,
+    /// Its name for people.
+    pub name: String,
+    /// Cores it lends, and workers it starts; at least 1.
+    pub cores: usize,
+    /// Memory it lends, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A running agent.
+pub struct Agent {
+    description: AgentDescription,
+    stop: oneshot::Sender<()>,
+    link: JoinHandle<()>,
+}
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The master's address is none.
+    #[error("{address:?} is not an address like http://127.0.0.1:7400")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use {path}")]
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The data directory holds an id that is none.
+    #[error("{path} does not hold an agent's id; remove it to get a new one")]
+    Id {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The cache of blobs cannot be opened.
+    #[error("cannot open the agent's store")]
+    Store(#[from] OpenError),
+    /// This machine cannot run sandboxes.
+    #[error("cannot set up the sandbox")]
+    Sandbox(#[from] SandboxError),
+    /// The cache of compiled modules cannot be opened.
+    #[error("cannot open the cache of compiled modules")]
+    Modules(#[from] ModuleError),
+    /// This machine's speed cannot be measured.
+    #[error("cannot measure this machine's speed")]
+    Calibrate(#[from] CalibrateError),
+    /// The workers cannot be started.
+    #[error("cannot start the executor")]
+    Executor(#[from] ExecutorError),
+}
+
+impl Agent {
+    /// Starts an agent on the current tokio runtime. It looks for its master until it is stopped.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing keeps running.
+    pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
+        let endpoint = Endpoint::from_shared(config.master.clone())
+            .map_err(|source| StartError::Address { address: config.master.clone(), source })?
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let path = &config.data_dir;
+        fs::create_dir_all(path)
+            .map_err(|source| StartError::Directory { path: path.clone(), source })?;
+        // The store first: it is what tells that another process uses the directory.
+        let local = BlobStore::open(path.join("store")).await?;
+        let remote = RemoteStore::new(endpoint.connect_lazy());
+        let id = agent_id(&path.join("agent-id"))?;
+        let cores = config.cores.clamp(1, 4096) as u32;
+        let resources = Resources { cpu_millis: cores * 1000, memory_bytes: config.memory_bytes };
+        let sandbox = Arc::new(Sandbox::new(SandboxConfig {
+            max_instances: resources.cpu_millis / MIN_CPU_MILLIS,
+        })?);
+        let modules = Arc::new(ModuleCache::open(path.join("modules"), sandbox.clone())?);
+        let description = AgentDescription {
+            id,
+            incarnation: Incarnation(random(path)?),
+            name: config.name,
+            architecture: std::env::consts::ARCH.to_owned(),
+            profile: profile::PROFILE.to_owned(),
+            resources,
+            fuel_per_second: calibrate::fuel_per_second(&sandbox)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let executor = Executor::start(
+            ExecutorConfig { workers: cores as usize, scratch_dir: path.join("scratch") },
+            sandbox,
+            modules,
+            Arc::new(RemoteData::new(CachedStore::new(local, remote))),
+            tokio::runtime::Handle::current(),
+        )?;
+        let link = Link::new(Session::new(description.clone()), executor, endpoint.connect_lazy());
+        let (stop, stopped) = oneshot::channel();
+        Ok(Agent { description, stop, link: tokio::spawn(link.run(stopped)) })
+    }
+
+    /// What it told, or will tell, its master.
+    pub fn description(&self) -> &AgentDescription {
+        &self.description
+    }
+
+    /// Stops it: what runs is dropped, and the master leases it again.
+    pub async fn stop(self) {
+        // Its loop ends on nothing else, and a panic of it has been reported already.
+        let _running = self.stop.send(());
+        let _ended = self.link.await;
+    }
+}
+
+/// The id in a file, which is made with a random one if there is none.
+fn agent_id(path: &Path) -> Result<AgentId, StartError> {
+    let directory = |source| StartError::Directory { path: path.to_owned(), source };
+    match fs::read_to_string(path) {
+        Ok(text) => u64::from_str_radix(text.trim(), 16)
+            .map(AgentId)
+            .map_err(|_| StartError::Id { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = random(path)?;
+            // A crash in between leaves no file, or a whole one: rename replaces in one step.
+            let new = path.with_extension("new");
+            fs::write(&new, format!("{id:016x}\n")).map_err(directory)?;
+            fs::rename(&new, path).map_err(directory)?;
+            Ok(AgentId(id))
+        }
+        Err(error) => Err(directory(error)),
+    }
+}
+
+fn random(path: &Path) -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(io::Error::from)
+        .map_err(|source| StartError::Directory { path: path.to_owned(), source })?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,195 @@
+//! The loop between an agent's session, its executor and a master: it moves messages and decides
+//! nothing.
+
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+use weir_proto::{
+    agent::MasterMessage,
+    wire::{self, agents_client::AgentsClient},
+};
+
+use crate::{
+    executor::Executor,
+    session::{Action, Event, Session},
+};
+
+/// Messages that a connection has not taken; beyond it the connection counts as broken.
+const SEND_QUEUE: usize = 1_024;
+/// Most bytes of one message from a master: many leases, each with its stage.
+const MAX_MESSAGE_BYTES: usize = 256 << 20;
+/// Results are taken no more often than this, so that they come in batches under load.
+const TAKE_EVERY: Duration = Duration::from_millis(1);
+/// Output of running tasks is looked for this often.
+const LIVE_EVERY: Duration = Duration::from_millis(50);
+/// The session gets a tick this often even when it asked for none.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// An agent's loop.
+pub(crate) struct Link {
+    session: Session,
+    executor: Executor,
+    master: AgentsClient<Channel>,
+    connection: Connection,
+    started: Instant,
+    /// When results were last taken, and whether there are new ones.
+    taken: Instant,
+    untaken: bool,
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Streaming<wire::MasterMessage>, Status>> + Send>>;
+
+enum Connection {
+    None,
+    Opening { sender: mpsc::Sender<wire::AgentMessage>, opening: Opening },
+    Open { sender: mpsc::Sender<wire::AgentMessage>, messages: Box<Streaming<wire::MasterMessage>> },
+}
+
+impl Link {
+    pub(crate) fn new(session: Session, executor: Executor, channel: Channel) -> Link {
+        let master = AgentsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let now = Instant::now();
+        let connection = Connection::None;
+        Link { session, executor, master, connection, started: now, taken: now, untaken: false }
+    }
+
+    /// Runs until `shutdown` resolves; then stops the executor.
+    pub(crate) async fn run(mut self, mut shutdown: oneshot::Receiver<()>) {
+        let mut live = tokio::time::interval(LIVE_EVERY);
+        live.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.step(Event::Tick);
+        loop {
+            let wakeup = self.wakeup();
+            tokio::select! {
+                biased;
+                _ = &mut shutdown => break,
+                event = self.connection.next() => self.step(event),
+                () = results(&self.executor, &mut self.untaken, self.taken) => {
+                    self.untaken = false;
+                    self.taken = Instant::now();
+                    let finished = self.executor.take_finished();
+                    self.step(Event::Finished(finished));
+                }
+                _ = live.tick() => {
+                    let chunks = self.executor.take_live();
+                    if !chunks.is_empty() {
+                        self.step(Event::Live(chunks));
+                    }
+                }
+                () = tokio::time::sleep(wakeup) => self.step(Event::Tick),
+            }
+        }
+        let executor = self.executor;
+        // Waits for workers, so not on this thread; if it cannot be spawned the process is ending.
+        let _ended = tokio::task::spawn_blocking(move || executor.shutdown()).await;
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn wakeup(&self) -> Duration {
+        let due = self.session.next_wakeup_ms().map(|due| due.saturating_sub(self.now_ms()));
+        due.map_or(TICK_EVERY, Duration::from_millis).min(TICK_EVERY)
+    }
+
+    fn step(&mut self, event: Event) {
+        if matches!(event, Event::Disconnected) {
+            self.connection = Connection::None;
+        }
+        let running = self.executor.running();
+        let now_ms = self.now_ms();
+        for action in self.session.step(event, running, now_ms) {
+            match action {
+                Action::Connect => self.connect(),
+                Action::Send(message) => self.send(message.into()),
+                Action::Run(lease) => self.executor.grant(&lease),
+                Action::Stop(lease) => self.executor.stop(lease),
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let (sender, receiver) = mpsc::channel(SEND_QUEUE);
+        let mut master = self.master.clone();
+        let opening = Box::pin(async move {
+            let response = master.session(ReceiverStream::new(receiver)).await?;
+            Ok(response.into_inner())
+        });
+        self.connection = Connection::Opening { sender, opening };
+    }
+
+    /// A full queue means that nobody reads at the other end. Closing our half ends the stream,
+    /// and its end is reported like any other.
+    fn send(&mut self, message: wire::AgentMessage) {
+        let (Connection::Opening { sender, .. } | Connection::Open { sender, .. }) =
+            &mut self.connection
+        else {
+            return;
+        };
+        if sender.try_send(message).is_err() {
+            tracing::warn!("the master does not take messages: closing the connection");
+            *sender = mpsc::channel(1).0;
+        }
+    }
+}
+
+/// Waits for results, and until they may be taken. May be dropped and called again: `untaken`
+/// remembers that there are some.
+async fn results(executor: &Executor, untaken: &mut bool, taken: Instant) {
+    if !*untaken {
+        executor.changed().await;
+        *untaken = true;
+    }
+    let since = taken.elapsed();
+    if since < TAKE_EVERY {
+        tokio::time::sleep(TAKE_EVERY - since).await;
+    }
+}
+
+impl Connection {
+    /// The next event of the connection; never, while there is none. May be dropped and called
+    /// again without losing anything.
+    async fn next(&mut self) -> Event {
+        match self {
+            Connection::None => std::future::pending().await,
+            Connection::Opening { opening, .. } => {
+                let opened = opening.as_mut().await;
+                self.opened(opened)
+            }
+            Connection::Open { messages, .. } => match messages.message().await {
+                Ok(Some(message)) => match MasterMessage::try_from(message) {
+                    Ok(message) => Event::Received(message),
+                    Err(error) => {
+                        tracing::warn!(%error, "a master sent what is no message");
+                        Event::Disconnected
+                    }
+                },
+                Ok(None) => Event::Disconnected,
+                Err(status) => {
+                    tracing::info!(message = status.message(), "the connection broke");
+                    Event::Disconnected
+                }
+            },
+        }
+    }
+
+    fn opened(&mut self, opened: Result<Streaming<wire::MasterMessage>, Status>) -> Event {
+        match (opened, std::mem::replace(self, Connection::None)) {
+            (Ok(messages), Connection::Opening { sender, .. }) => {
+                *self = Connection::Open { sender, messages: Box::new(messages) };
+                Event::Connected
+            }
+            (Err(status), _) => {
+                tracing::info!(message = status.message(), "no connection to the master");
+                Event::Disconnected
+            }
+            (Ok(_), Connection::None | Connection::Open { .. }) => Event::Disconnected,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The profile `weir-1`: the pinned engine configuration under which fuel and results are defined.
+//!
+//! Every setting that could change what a guest computes or what it costs is written out here with
+//! its reason, whatever Wasmtime's default is today. The pool's sizes are the agent's own affair.
+//! The next stop is the sandbox that runs attempts under it, `sandbox`.
+
+use std::{
+    fmt::Write as _,
+    hash::{Hash, Hasher},
+    num::NonZeroUsize,
+};
+
+use wasmtime::{
+    Collector, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+};
+
+/// The profile's name, as leases and agents carry it.
+pub const PROFILE: &str = "weir-1";
+
+/// Fuel between two yields of a guest: some 0.1 ms. Every 10 k doubles the time; 1 M costs nothing
+/// measurable.
+pub const QUANTUM_FUEL: u64 = 1_000_000;
+
+/// Most instances that one agent may hold at once. An instance and its stack take about 6 mappings
+/// of the 65,530 that Linux allows a process.
+pub const MAX_LIVE_INSTANCES: u32 = 10_000;
+
+/// Most memories, and most tables, that one module may define.
+pub const MAX_MEMORIES_PER_MODULE: u32 = 8;
+
+/// Most call frames that a trap reports.
+pub const MAX_TRAP_FRAMES: usize = 16;
+
+/// Address space of each memory in bytes: with 4 GiB reserved, 32-bit ones need no bounds checks.
+/// So this is also the most that one memory can hold, 64-bit ones included.
+pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
+
+/// Most elements of one table; the largest known compilers' output has tens of thousands.
+const MAX_TABLE_ELEMENTS: usize = 1 << 17;
+
+/// Most bytes of Wasmtime's own bookkeeping for one instance; it grows with functions and globals.
+const MAX_INSTANCE_BYTES: usize = 8 << 20;
+
+/// Deepest native stack of a guest. Overflow depends on the host, so it is never memoised.
+const WASM_STACK_BYTES: usize = 1 << 20;
+
+/// A guest's whole fiber stack: its own part and what host calls need on top.
+const FIBER_STACK_BYTES: usize = 2 << 20;
+
+/// Memory that a slot of the pool keeps after use, cleared by hand, instead of giving it back to
+/// the kernel: two system calls and a page fault per page cost more than clearing.
+const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+
+/// Makes an engine of this profile, for at most `max_instances` attempts at once (1 to
+/// `MAX_LIVE_INSTANCES`): all that agents may differ in, so that what a module may be does not
+/// depend on where it runs.
+///
+/// # Errors
+/// Whatever Wasmtime says when the host cannot do it, such as too little address space.
+pub fn engine(max_instances: u32) -> wasmtime::Result<Engine> {
+    Engine::new(&config(max_instances))
+}
+
+fn config(max_instances: u32) -> Config {
+    let mut config = Config::new();
+    code(&mut config);
+    features(&mut config);
+    memory(&mut config);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
+    config
+}
+
+/// How code is made and stopped.
+fn code(config: &mut Config) {
+    // Winch counts fuel differently.
+    config.strategy(Strategy::Cranelift);
+    config.cranelift_opt_level(OptLevel::Speed);
+    // A NaN's bits would tell processors apart.
+    config.cranelift_nan_canonicalization(true);
+    config.relaxed_simd_deterministic(true);
+    // Fuel is the currency of CPU, and by its yields every guest can be stopped. Epochs on top of
+    // it cost another 12 % in a tight loop and give nothing.
+    config.consume_fuel(true);
+    config.epoch_interruption(false);
+    config.max_wasm_stack(WASM_STACK_BYTES);
+    config.async_stack_size(FIBER_STACK_BYTES);
+    // A stack is never read before it is written; zeroing it would cost a system call per task.
+    config.async_stack_zeroing(false);
+    // A trap names the guest's functions; without line tables, which cost memory per module.
+    config.generate_address_map(true);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(MAX_TRAP_FRAMES));
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    // For native profilers and debuggers that walk through guest frames; Wasmtime's own traces
+    // do without, but `perf` on a slow agent does not.
+    config.native_unwind_info(true);
+    config.debug_info(false);
+    config.coredump_on_trap(false);
+    config.parallel_compilation(true);
+}
+
+/// The proposals: those that are finished and Wasmtime calls stable, each by name.
+fn features(config: &mut Config) {
+    config.wasm_bulk_memory(true);
+    config.wasm_exceptions(true);
+    config.wasm_extended_const(true);
+    config.wasm_function_references(true);
+    config.wasm_gc(true);
+    config.wasm_memory64(true);
+    config.wasm_multi_memory(true);
+    config.wasm_multi_value(true);
+    config.wasm_reference_types(true);
+    config.wasm_relaxed_simd(true);
+    config.wasm_simd(true);
+    config.wasm_tail_call(true);
+    // Threads would make results depend on timing; support for them is not even compiled in, nor
+    // is that for asynchronous components.
+    config.shared_memory(false);
+    config.concurrency_support(false);
+    // Not finished.
+    config.wasm_branch_hinting(false);
+    config.wasm_custom_page_sizes(false);
+    config.wasm_stack_switching(false);
+    config.wasm_wide_arithmetic(false);
+    // Counts references: what it collects, and when, depends on the program alone.
+    config.collector(Collector::DeferredReferenceCounting);
+}
+
+/// How linear memories lie. Heaps of the GC proposal live in the same pool, with the same layout.
+fn memory(config: &mut Config) {
+    config.memory_reservation(MAX_MEMORY_BYTES);
+    config.memory_reservation_for_growth(0);
+    config.memory_guard_size(32 << 20);
+    config.memory_may_move(false);
+    config.guard_before_linear_memory(true);
+    config.signals_based_traps(true);
+    config.table_lazy_init(true);
+    // Data segments become a copy-on-write image: instantiation is then free, in time and in fuel.
+    config.memory_init_cow(true);
+    config.memory_guaranteed_dense_image_size(16 << 20);
+}
+
+fn pooling(max_instances: u32) -> PoolingAllocationConfig {
+    let instances = max_instances.clamp(1, MAX_LIVE_INSTANCES);
+    // Modules with several memories, or a GC heap, are the exception: twice as many memories as
+    // instances is room for some of them, and no module can define more than the pool has.
+    let memories = instances.saturating_mul(2).max(MAX_MEMORIES_PER_MODULE);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances);
+    pool.total_stacks(instances);
+    pool.total_memories(memories);
+    pool.total_tables(memories);
+    pool.total_gc_heaps(instances);
+    pool.total_component_instances(instances);
+    pool.max_core_instance_size(MAX_INSTANCE_BYTES);
+    pool.max_component_instance_size(MAX_INSTANCE_BYTES);
+    pool.max_memories_per_module(MAX_MEMORIES_PER_MODULE);
+    pool.max_tables_per_module(MAX_MEMORIES_PER_MODULE);
+    pool.max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX));
+    pool.table_elements(MAX_TABLE_ELEMENTS);
+    pool.linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    pool.table_keep_resident(KEEP_RESIDENT_BYTES);
+    pool.async_stack_keep_resident(0);
+    pool.pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// A name for everything that compiled code depends on: Wasmtime's version, the processor's
+/// features and this profile. Compiled modules are kept under it, so a file made by another build
+/// is never loaded.
+pub fn fingerprint(engine: &Engine) -> String {
+    let mut hasher = DigestHasher(blake3::Hasher::new());
+    (PROFILE, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let hash = hasher.0.finalize();
+    hash.as_bytes()[..8].iter().fold(format!("{PROFILE}-"), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// Carries `std::hash` into BLAKE3: the standard hasher is not the same from one Rust to the next.
+struct DigestHasher(blake3::Hasher);
+
+impl Hasher for DigestHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        let mut first = [0; 8];
+        self.0.finalize_xof().fill(&mut first);
+        u64::from_le_bytes(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Module;
+
+    use super::*;
+
+    fn small_engine() -> Engine {
+        engine(2).expect("an engine")
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_same_for_equal_engines_of_any_size() {
+        let large = engine(9).expect("an engine");
+        assert_eq!(fingerprint(&small_engine()), fingerprint(&large));
+        assert!(fingerprint(&large).starts_with("weir-1-"));
+    }
+
+    #[test]
+    fn finished_proposals_work_in_the_pool() {
+        let engine = small_engine();
+        for text in [
+            "(module (memory i64 1) (memory 1))",
+            "(module (tag (param i32)) (func (throw 0 (i32.const 1))))",
+            "(module (type (struct (field i32))) (func (drop (struct.new_default 0))))",
+            "(module (func $f (return_call $f)))",
+            "(module (func (drop (f32x4.relaxed_madd (v128.const i64x2 0 0)
+                (v128.const i64x2 0 0) (v128.const i64x2 0 0)))))",
+        ] {
+            Module::new(&engine, wat::parse_str(text).unwrap()).expect(text);
+        }
+    }
+
+    #[test]
+    fn threads_and_unfinished_proposals_are_refused() {
+        let engine = small_engine();
+        for text in [
+            "(module (memory 1 1 shared))",
+            "(module (memory 1 (pagesize 1)))",
+            "(module (func (param i64 i64) (drop (drop
+                (i64.mul_wide_s (local.get 0) (local.get 1))))))",
+        ] {
+            let bytes = wat::parse_str(text).unwrap();
+            assert!(Module::new(&engine, bytes).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! How an attempt ended, told as an `Outcome` with its numbers.
+//!
+//! Everything Wasmtime can report is mapped here, in one order: what the sandbox itself ended comes
+//! before what the guest did. The next stop is the executor, which makes a result of it.
+
+use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+use weir_proto::{
+    job::StageSpec,
+    outcome::{Exceeded, Outcome, Trap},
+};
+
+use super::SandboxError;
+
+/// Most bytes of a trap's message and of each frame: they go into pages, and a guest chooses its
+/// functions' names.
+const MAX_TEXT_BYTES: usize = 128;
+
+/// How far the guest came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Memories, tables, data segments and the start function.
+    Instantiating,
+    /// `_start`.
+    Running,
+}
+
+/// What a guest's end is judged by.
+pub(super) struct Ending<'a> {
+    pub(super) stage: &'a StageSpec,
+    pub(super) result: Result<(), (Phase, wasmtime::Error)>,
+    /// Of stdout or stderr.
+    pub(super) output: Option<Exceeded>,
+    /// The last memory that the guest did not get.
+    pub(super) denied: Option<Exceeded>,
+    pub(super) fuel_used: u64,
+}
+
+impl Ending<'_> {
+    /// # Errors
+    /// `Busy` when the pool had no room: that is our failure, not the guest's.
+    pub(super) fn outcome(self) -> Result<Outcome, SandboxError> {
+        let (phase, error) = match self.result {
+            Ok(()) => return Ok(Outcome::Succeeded { exit_code: 0 }),
+            Err(failure) => failure,
+        };
+        if let Some(I32Exit(exit_code)) = error.downcast_ref() {
+            return Ok(exited(*exit_code, self.stage));
+        }
+        if let Some(exceeded) = self.output {
+            return Ok(Outcome::OutputTooLarge(exceeded));
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Err(SandboxError::Busy { reason: error.to_string() });
+        }
+        let trap = error.downcast_ref::<wasmtime::Trap>().copied();
+        match (trap, self.denied) {
+            (Some(wasmtime::Trap::OutOfFuel), _) => {
+                let limit = self.stage.limits.fuel;
+                Ok(Outcome::OutOfFuel(Exceeded { used: self.fuel_used, limit }))
+            }
+            // Its own doing, whatever memory it asked for before.
+            (Some(wasmtime::Trap::StackOverflow), _) => Ok(trapped(trap, &error)),
+            (_, Some(denied)) => Ok(Outcome::OutOfMemory(denied)),
+            (None, None) if phase == Phase::Instantiating && !error.is::<WasmBacktrace>() => {
+                Ok(Outcome::InvalidModule { reason: format!("{error:#}") })
+            }
+            (_, None) => Ok(trapped(trap, &error)),
+        }
+    }
+}
+
+fn exited(exit_code: i32, stage: &StageSpec) -> Outcome {
+    if exit_code == 0 || stage.success_codes.contains(&exit_code) {
+        Outcome::Succeeded { exit_code }
+    } else {
+        Outcome::Failed { exit_code }
+    }
+}
+
+fn trapped(trap: Option<wasmtime::Trap>, error: &wasmtime::Error) -> Outcome {
+    let (kind, message) = match trap {
+        Some(trap) => {
+            let message = trap.to_string();
+            (kind(trap), message.strip_prefix("wasm trap: ").unwrap_or(&message).to_owned())
+        }
+        None if error.is::<ThrownException>() => {
+            ("uncaught_exception", "an exception was thrown and not caught".to_owned())
+        }
+        None if error.is::<GcHeapOutOfMemory<()>>() => {
+            ("gc_heap_out_of_memory", "the garbage-collected heap is full".to_owned())
+        }
+        // A host call refused: the root says why, what is around it only says where.
+        None => ("host_call", error.root_cause().to_string()),
+    };
+    let frames = error.downcast_ref().map(frames).unwrap_or_default();
+    Outcome::Trapped(Trap { kind: kind.to_owned(), message: bounded(&message), frames })
+}
+
+/// The stable word for a trap.
+fn kind(trap: wasmtime::Trap) -> &'static str {
+    use wasmtime::Trap;
+    match trap {
+        Trap::StackOverflow => "stack_overflow",
+        Trap::MemoryOutOfBounds => "memory_out_of_bounds",
+        Trap::HeapMisaligned => "heap_misaligned",
+        Trap::TableOutOfBounds => "table_out_of_bounds",
+        Trap::IndirectCallToNull => "indirect_call_to_null",
+        Trap::BadSignature => "bad_signature",
+        Trap::IntegerOverflow => "integer_overflow",
+        Trap::IntegerDivisionByZero => "integer_divide_by_zero",
+        Trap::BadConversionToInteger => "bad_conversion_to_integer",
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::NullReference => "null_reference",
+        Trap::ArrayOutOfBounds => "array_out_of_bounds",
+        Trap::AllocationTooLarge => "allocation_too_large",
+        Trap::CastFailure => "cast_failure",
+        Trap::UncaughtException => "uncaught_exception",
+        // The rest belongs to components, threads and stack switching, which this profile has not.
+        _ => "other",
+    }
+}
+
+/// The guest's functions, innermost first; `wasmtime` already bounds how many.
+fn frames(trace: &WasmBacktrace) -> Vec<String> {
+    // Only the printed form has names demangled. After a headline, one line a frame:
+    // `  0: 0x2a - module!function`.
+    let printed = trace.to_string();
+    let names = printed.lines().skip(1).zip(trace.frames()).map(|(line, frame)| {
+        let place = line.split_once(" - ").map_or(line, |(_, place)| place);
+        let module = frame.module().name().unwrap_or("<unknown>");
+        let name = place.strip_prefix(module).and_then(|rest| rest.strip_prefix('!'));
+        bounded(name.unwrap_or(place))
+    });
+    names.collect()
+}
+
+fn bounded(text: &str) -> String {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(MAX_TEXT_BYTES - 3);
+    format!("{}...", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_between_characters() {
+        let text = "ä".repeat(400);
+        let cut = bounded(&text);
+        assert!(cut.len() <= MAX_TEXT_BYTES && cut.ends_with("..."), "{cut}");
+    }
+}

@@ -1,0 +1,558 @@
+use std::sync::{Arc, LazyLock};
+
+use weir_proto::{
+    digest::Digest,
+    limits::{Limits, Resources},
+};
+
+use super::*;
+
+static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
+    let config = SandboxConfig { max_instances: 20 };
+    Arc::new(Sandbox::new(config).expect("a sandbox"))
+});
+
+const WASI: &str = "wasi_snapshot_preview1";
+
+fn stage() -> StageSpec {
+    StageSpec {
+        name: "main".to_owned(),
+        module: Digest::of(b"module"),
+        args: Vec::new(),
+        env: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        count: 1,
+        array: false,
+        limits: Limits { fuel: 100_000_000, timeout_ms: 10_000, ..Limits::default() },
+        resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
+        success_codes: Vec::new(),
+        keep_out: false,
+        seed: 0,
+    }
+}
+
+fn with_limits(change: impl FnOnce(&mut Limits)) -> StageSpec {
+    let mut stage = stage();
+    change(&mut stage.limits);
+    stage
+}
+
+/// A module whose `_start` has this body.
+fn command(body: &str) -> String {
+    format!("(module (memory (export \"memory\") 1) (func (export \"_start\") {body}))")
+}
+
+fn ready(text: &str) -> ReadyModule {
+    let bytes = wat::parse_str(text).expect("text that parses");
+    let module = Module::new(SANDBOX.engine(), bytes).expect("a valid module");
+    SANDBOX.connect(&module).expect("a module that connects")
+}
+
+struct Ran {
+    outcome: Outcome,
+    usage: Usage,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+async fn run(stage: &StageSpec, text: &str) -> Ran {
+    run_in(stage, text, 0, None, None).await
+}
+
+async fn run_in(
+    stage: &StageSpec,
+    text: &str,
+    index: u32,
+    input_dir: Option<&Path>,
+    out_dir: Option<&Path>,
+) -> Ran {
+    let stdout = OutputBuffer::new(stage.limits.output_bytes);
+    let stderr = OutputBuffer::new(stage.limits.output_bytes);
+    let attempt = AttemptSpec {
+        stage,
+        index,
+        key: StageKey::new(stage).task(index),
+        stdin: Bytes::from_static(b"some input"),
+        input_dir,
+        out_dir,
+        stdout: &stdout,
+        stderr: &stderr,
+    };
+    let Ended { outcome, usage } = SANDBOX.run(&ready(text), attempt).await.expect("it runs");
+    Ran { outcome, usage, stdout: stdout.take(), stderr: stderr.take() }
+}
+
+/// Writes `count` bytes from address 64 to stdout, `times` over.
+fn writer(count: u32, times: u32) -> String {
+    format!(
+        r#"(module
+            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (data (i32.const 64) "hello")
+            (func (export "_start") (local $left i32)
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const {count}))
+                (local.set $left (i32.const {times}))
+                (loop $again
+                    (drop (call $write
+                        (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+                    (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                    (br_if $again (local.get $left)))))"#
+    )
+}
+
+#[tokio::test]
+async fn a_guest_that_returns_has_succeeded_and_its_fuel_is_counted() {
+    let ran = run(&stage(), &command("")).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    assert!(ran.usage.fuel > 0 && ran.usage.fuel < 10, "{:?}", ran.usage);
+    assert_eq!(ran.usage.peak_memory_bytes, 65_536);
+}
+
+#[tokio::test]
+async fn output_is_kept() {
+    let ran = run(&stage(), &writer(5, 1)).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    assert_eq!((&ran.stdout[..], &ran.stderr[..]), (&b"hello"[..], &b""[..]));
+}
+
+#[tokio::test]
+async fn every_exit_code_is_told_as_it_is() {
+    let codes = StageSpec { success_codes: vec![3, 200], ..stage() };
+    for (code, outcome) in [
+        (0, Outcome::Succeeded { exit_code: 0 }),
+        (3, Outcome::Succeeded { exit_code: 3 }),
+        (4, Outcome::Failed { exit_code: 4 }),
+        (126, Outcome::Failed { exit_code: 126 }),
+        (200, Outcome::Succeeded { exit_code: 200 }),
+        (255, Outcome::Failed { exit_code: 255 }),
+        (-1, Outcome::Failed { exit_code: -1 }),
+    ] {
+        let text = format!(
+            r#"(module (import "{WASI}" "proc_exit" (func $exit (param i32)))
+                (memory (export "memory") 1)
+                (func (export "_start") (call $exit (i32.const {code}))))"#
+        );
+        assert_eq!(run(&codes, &text).await.outcome, outcome);
+    }
+}
+
+#[tokio::test]
+async fn a_trap_has_a_stable_kind_and_names_its_functions() {
+    for (body, expected) in [
+        ("unreachable", "unreachable"),
+        ("(drop (i32.load (i32.const -4)))", "memory_out_of_bounds"),
+        ("(drop (i32.div_u (i32.const 1) (i32.const 0)))", "integer_divide_by_zero"),
+        ("(drop (i32.div_s (i32.const 0x80000000) (i32.const -1)))", "integer_overflow"),
+        ("(drop (i32.trunc_f32_s (f32.const nan)))", "bad_conversion_to_integer"),
+    ] {
+        let text = format!(
+            "(module (memory (export \"memory\") 1) (func $inner {body})
+                (func $outer (export \"_start\") (call $inner)))"
+        );
+        let Outcome::Trapped(trap) = run(&stage(), &text).await.outcome else { panic!("{body}") };
+        assert_eq!(trap.kind, expected);
+        assert_eq!(trap.frames, ["inner", "outer"], "{trap:?}");
+        assert!(!trap.message.is_empty() && !trap.message.contains("wasm trap"), "{trap:?}");
+    }
+}
+
+#[tokio::test]
+async fn deep_recursion_overflows_the_stack_with_few_frames() {
+    let text = "(module (func $f (param i32) (result i32)
+            (i32.add (i32.const 1) (call $f (local.get 0))))
+        (func (export \"_start\") (drop (call $f (i32.const 1)))))";
+    let Outcome::Trapped(trap) = run(&stage(), text).await.outcome else { panic!("no trap") };
+    assert_eq!(trap.kind, "stack_overflow");
+    assert!((10..=profile::MAX_TRAP_FRAMES).contains(&trap.frames.len()), "{trap:?}");
+}
+
+#[tokio::test]
+async fn an_uncaught_exception_is_a_trap() {
+    let text = "(module (tag $t) (func (export \"_start\") (throw $t)))";
+    let Outcome::Trapped(trap) = run(&stage(), text).await.outcome else { panic!("no trap") };
+    assert_eq!(trap.kind, "uncaught_exception");
+}
+
+#[tokio::test]
+async fn a_host_call_without_memory_is_a_trap_that_says_so() {
+    let text = format!(
+        r#"(module (import "{WASI}" "sched_yield" (func $f (result i32)))
+            (func (export "_start") (drop (call $f))))"#
+    );
+    let Outcome::Trapped(trap) = run(&stage(), &text).await.outcome else { panic!("no trap") };
+    assert_eq!(trap.kind, "host_call");
+    assert!(trap.message.contains("memory"), "{trap:?}");
+}
+
+#[tokio::test]
+async fn an_endless_loop_ends_with_its_fuel() {
+    let stage = with_limits(|limits| limits.fuel = 5_000_000);
+    let ran = run(&stage, &command("(loop br 0)")).await;
+    assert_eq!(ran.outcome.to_string(), "out of fuel: used 5,000,000 of 5,000,000");
+    assert_eq!(ran.usage.fuel, 5_000_000);
+}
+
+#[tokio::test]
+async fn fuel_is_the_same_every_time() {
+    let text = command(
+        "(local i32) (loop (br_if 0 (i32.lt_u (local.tee 0
+            (i32.add (local.get 0) (i32.const 1))) (i32.const 100000))))",
+    );
+    let first = run(&stage(), &text).await.usage.fuel;
+    assert!(first > 100_000);
+    assert_eq!(run(&stage(), &text).await.usage.fuel, first);
+}
+
+#[tokio::test]
+async fn the_start_function_is_billed_and_limited() {
+    let text = "(module (memory (export \"memory\") 1) (func $init (local i32)
+            (loop (br_if 0 (i32.lt_u (local.tee 0
+                (i32.add (local.get 0) (i32.const 1))) (i32.const 1000)))))
+        (start $init) (func (export \"_start\")))";
+    assert!(run(&stage(), text).await.usage.fuel > 1000);
+    let short = with_limits(|limits| limits.fuel = 500);
+    assert_eq!(
+        run(&short, text).await.outcome,
+        Outcome::OutOfFuel(Exceeded { used: 500, limit: 500 })
+    );
+}
+
+#[tokio::test]
+async fn a_trap_in_the_start_function_is_a_trap() {
+    let text = "(module (func $init unreachable) (start $init) (func (export \"_start\")))";
+    let Outcome::Trapped(trap) = run(&stage(), text).await.outcome else { panic!("no trap") };
+    assert_eq!((trap.kind, trap.frames), ("unreachable".to_owned(), vec!["init".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_exit_in_the_start_function_is_an_exit() {
+    let text = format!(
+        r#"(module (import "{WASI}" "proc_exit" (func $exit (param i32)))
+            (func $init (call $exit (i32.const 7))) (start $init) (func (export "_start")))"#
+    );
+    assert_eq!(run(&stage(), &text).await.outcome, Outcome::Failed { exit_code: 7 });
+}
+
+#[tokio::test]
+async fn an_endless_loop_with_much_fuel_ends_by_the_clock() {
+    let stage = with_limits(|limits| {
+        limits.fuel = u64::MAX;
+        limits.timeout_ms = 100;
+    });
+    let ran = run(&stage, &command("(loop br 0)")).await;
+    let Outcome::TimedOut(Exceeded { used, limit: 100 }) = ran.outcome else {
+        panic!("{}", ran.outcome)
+    };
+    assert!((100..200).contains(&used), "{used} ms");
+    assert!(ran.usage.fuel > 1_000_000, "{:?}", ran.usage);
+}
+
+/// Sleeps for 10 s in one `poll_oneoff`.
+fn sleeper() -> String {
+    format!(
+        r#"(module
+            (import "{WASI}" "poll_oneoff"
+                (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (i32.store (i32.const 16) (i32.const 1))
+                (i64.store (i32.const 24) (i64.const 10000000000))
+                (drop (call $poll
+                    (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))))"#
+    )
+}
+
+#[tokio::test]
+async fn a_sleep_is_cut_by_the_clock() {
+    let stage = with_limits(|limits| limits.timeout_ms = 50);
+    let began = Instant::now();
+    let ran = run(&stage, &sleeper()).await;
+    assert!(matches!(ran.outcome, Outcome::TimedOut(_)), "{}", ran.outcome);
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn memory_counts_over_all_memories() {
+    let stage = with_limits(|limits| limits.memory_bytes = 5 << 16);
+    let text = "(module (memory $a 1) (memory $b 1) (func (export \"_start\")
+        (if (i32.ne (memory.grow $a (i32.const 1)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (memory.grow $b (i32.const 2)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (memory.grow $b (i32.const 1)) (i32.const -1)) (then unreachable))))";
+    let ran = run(&stage, text).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 }, "a denied growth is no failure");
+    assert_eq!(ran.usage.peak_memory_bytes, 5 << 16);
+}
+
+#[tokio::test]
+async fn a_trap_after_a_denied_growth_is_out_of_memory() {
+    let stage = with_limits(|limits| limits.memory_bytes = 4 << 16);
+    let grow = |pages| {
+        command(&format!(
+            "(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))"
+        ))
+    };
+    let ran = run(&stage, &grow(4)).await;
+    assert_eq!(ran.outcome, Outcome::OutOfMemory(Exceeded { used: 5 << 16, limit: 4 << 16 }));
+    let ran = run(&stage, &grow(65_536)).await;
+    let Outcome::OutOfMemory(Exceeded { used, .. }) = ran.outcome else { panic!("no") };
+    assert!(used > 4 << 30, "{used}");
+}
+
+#[tokio::test]
+async fn a_growth_beyond_the_guests_own_maximum_is_its_own_affair() {
+    let text = "(module (memory 1 2) (func (export \"_start\")
+        (if (i32.ne (memory.grow (i32.const 2)) (i32.const -1)) (then unreachable))
+        (drop (i32.load (i32.const 70000)))))";
+    let ran = run(&stage(), text).await;
+    let Outcome::Trapped(trap) = &ran.outcome else { panic!("{}", ran.outcome) };
+    assert_eq!(trap.kind, "memory_out_of_bounds");
+    assert_eq!(ran.usage.peak_memory_bytes, 1 << 16);
+}
+
+#[tokio::test]
+async fn initial_memory_beyond_the_limit_is_out_of_memory() {
+    let stage = with_limits(|limits| limits.memory_bytes = 3 << 16);
+    let text = "(module (memory 4) (func (export \"_start\")))";
+    assert_eq!(
+        run(&stage, text).await.outcome,
+        Outcome::OutOfMemory(Exceeded { used: 4 << 16, limit: 3 << 16 })
+    );
+}
+
+#[tokio::test]
+async fn tables_count_as_memory() {
+    let stage = with_limits(|limits| limits.memory_bytes = 80_000);
+    let text = "(module (table 10 funcref) (func (export \"_start\")
+        (if (i32.eq (table.grow (ref.null func) (i32.const 9990)) (i32.const -1))
+            (then unreachable))
+        (if (i32.ne (table.grow (ref.null func) (i32.const 1)) (i32.const -1))
+            (then unreachable))))";
+    let ran = run(&stage, text).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    assert_eq!(ran.usage.peak_memory_bytes, 80_000);
+}
+
+#[tokio::test]
+async fn a_garbage_collected_heap_counts_as_memory() {
+    let stage = with_limits(|limits| limits.memory_bytes = 1 << 20);
+    let text = "(module (type $a (array (mut i64))) (type $l (struct (field (ref null $l))
+            (field (ref $a))))
+        (func (export \"_start\") (local (ref null $l))
+            (loop (local.set 0 (struct.new $l (local.get 0)
+                (array.new_default $a (i32.const 1000)))) (br 0))))";
+    let ran = run(&stage, text).await;
+    assert!(matches!(ran.outcome, Outcome::OutOfMemory(_)), "{}", ran.outcome);
+    assert!(ran.usage.peak_memory_bytes > 1 << 16, "{:?}", ran.usage);
+}
+
+#[tokio::test]
+async fn too_much_output_ends_the_attempt_with_numbers() {
+    let stage = with_limits(|limits| limits.output_bytes = 10_000);
+    let ran = run(&stage, &writer(3000, 100)).await;
+    assert_eq!(ran.outcome.to_string(), "output too large: wrote 12,000 of 10,000 bytes");
+    assert_eq!(ran.stdout.len(), 10_000);
+}
+
+/// Prints 16 random bytes.
+fn random_printer() -> String {
+    format!(
+        r#"(module
+            (import "{WASI}" "random_get" (func $random (param i32 i32) (result i32)))
+            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (drop (call $random (i32.const 64) (i32.const 16)))
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const 16))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
+    )
+}
+
+#[tokio::test]
+async fn random_numbers_follow_from_seed_and_index() {
+    let array = StageSpec { array: true, count: 2, ..stage() };
+    let text = random_printer();
+    let first = run_in(&array, &text, 0, None, None).await.stdout;
+    assert_eq!(first.len(), 16);
+    assert_eq!(run_in(&array, &text, 0, None, None).await.stdout, first);
+    assert_ne!(run_in(&array, &text, 1, None, None).await.stdout, first);
+    let seeded = StageSpec { seed: 1, ..array };
+    assert_ne!(run_in(&seeded, &text, 0, None, None).await.stdout, first);
+}
+
+#[tokio::test]
+async fn a_guest_that_only_asks_for_random_numbers_yields_and_times_out() {
+    for bytes in [1, 60_000] {
+        let stage = with_limits(|limits| {
+            limits.fuel = u64::MAX;
+            limits.timeout_ms = 50;
+        });
+        let text = format!(
+            r#"(module (import "{WASI}" "random_get" (func $f (param i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (func (export "_start")
+                    (loop (drop (call $f (i32.const 0) (i32.const {bytes}))) (br 0))))"#
+        );
+        let ran = run(&stage, &text).await;
+        let Outcome::TimedOut(Exceeded { used, .. }) = ran.outcome else { panic!("no") };
+        assert!(used < 200, "{used} ms");
+    }
+}
+
+#[tokio::test]
+async fn random_numbers_beyond_memory_or_fuel_are_refused() {
+    let ask = |bytes: u32| {
+        format!(
+            r#"(module (import "{WASI}" "random_get" (func $f (param i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (func (export "_start") (if (i32.ne
+                    (call $f (i32.const 1) (i32.const {bytes})) (i32.const 21))
+                    (then unreachable))))"#
+        )
+    };
+    let ran = run(&stage(), &ask(65_536)).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    let ran = run(&with_limits(|limits| limits.fuel = 10_000), &ask(65_536)).await;
+    assert_eq!(ran.outcome, Outcome::OutOfFuel(Exceeded { used: 10_000, limit: 10_000 }));
+}
+
+/// Echoes what `args_get`, `environ_get` or stdin hold, from `start` of memory.
+fn echo_strings(list: &str) -> String {
+    format!(
+        r#"(module
+            (import "{WASI}" "{list}_get" (func $get (param i32 i32) (result i32)))
+            (import "{WASI}" "{list}_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (drop (call $sizes (i32.const 0) (i32.const 4)))
+                (drop (call $get (i32.const 100) (i32.const 1000)))
+                (i32.store (i32.const 0) (i32.const 1000))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
+    )
+}
+
+#[tokio::test]
+async fn a_guest_sees_its_arguments_and_environment() {
+    let stage = StageSpec {
+        args: vec!["a b".to_owned()],
+        env: vec![("K".to_owned(), "V".to_owned())],
+        array: true,
+        count: 9,
+        ..stage()
+    };
+    let ran = run_in(&stage, &echo_strings("args"), 4, None, None).await;
+    assert_eq!(ran.stdout, b"main\0a b\0");
+    let ran = run_in(&stage, &echo_strings("environ"), 4, None, None).await;
+    assert_eq!(ran.stdout, b"K=V\0WEIR_TASK_INDEX=4\0WEIR_TASK_COUNT=9\0");
+}
+
+#[tokio::test]
+async fn a_guest_reads_stdin() {
+    let text = format!(
+        r#"(module
+            (import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const 1000))
+                (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
+    );
+    assert_eq!(run(&stage(), &text).await.stdout, b"some input");
+}
+
+/// Opens `path` below the preopened directory `fd` with `O_CREAT` to write, and writes `bytes`;
+/// exits with the first errno.
+fn file_writer(fd: u32, path: &str, bytes: u32) -> String {
+    let length = path.len();
+    format!(
+        r#"(module
+            (import "{WASI}" "path_open" (func $open
+                (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+            (import "{WASI}" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 2)
+            (data (i32.const 64) "{path}")
+            (func (export "_start") (local $errno i32)
+                (local.set $errno (call $open (i32.const {fd}) (i32.const 0)
+                    (i32.const 64) (i32.const {length}) (i32.const 1)
+                    (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
+                (if (local.get $errno) (then (call $exit (local.get $errno))))
+                (i32.store (i32.const 0) (i32.const 64))
+                (i32.store (i32.const 4) (i32.const {bytes}))
+                (local.set $errno (call $write
+                    (i32.load (i32.const 8)) (i32.const 0) (i32.const 1) (i32.const 16)))
+                (call $exit (local.get $errno))))"#
+    )
+}
+
+#[tokio::test]
+async fn in_is_read_only_and_out_is_written() {
+    let (input, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(input.path().join("there"), b"old").unwrap();
+    let (in_dir, out_dir) = (Some(input.path()), Some(out.path()));
+    for path in ["there", "new"] {
+        let ran = run_in(&stage(), &file_writer(3, path, 5), 0, in_dir, out_dir).await;
+        assert!(matches!(ran.outcome, Outcome::Failed { exit_code: 1..80 }), "{}", ran.outcome);
+    }
+    assert_eq!(std::fs::read(input.path().join("there")).unwrap(), b"old");
+    let ran = run_in(&stage(), &file_writer(4, "new", 5), 0, in_dir, out_dir).await;
+    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    assert_eq!(std::fs::read(out.path().join("new")).unwrap(), b"new\0\0");
+    let ran = run_in(&stage(), &file_writer(4, "../new", 5), 0, in_dir, out_dir).await;
+    assert!(matches!(ran.outcome, Outcome::Failed { .. }), "{}", ran.outcome);
+}
+
+#[tokio::test]
+async fn too_much_in_out_is_output_too_large() {
+    let out = tempfile::tempdir().unwrap();
+    let stage = with_limits(|limits| limits.output_bytes = 1000);
+    let ran = run_in(&stage, &file_writer(3, "big", 5000), 0, None, Some(out.path())).await;
+    assert_eq!(ran.outcome.to_string(), "output too large: wrote 5,000 of 1,000 bytes");
+}
+
+#[tokio::test]
+async fn a_guest_without_directories_has_none() {
+    let ran = run(&stage(), &file_writer(3, "new", 5)).await;
+    assert_eq!(ran.outcome, Outcome::Failed { exit_code: 8 }, "bad file descriptor");
+}
+
+#[tokio::test]
+async fn dropping_an_attempt_cancels_it() {
+    let stage = with_limits(|limits| limits.fuel = u64::MAX);
+    for text in [command("(loop br 0)"), sleeper()] {
+        let run = tokio::time::timeout(Duration::from_millis(20), run(&stage, &text));
+        let began = Instant::now();
+        assert!(run.await.is_err());
+        assert!(began.elapsed() < Duration::from_millis(120), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn more_attempts_than_instances_are_told_apart_from_failures() {
+    let config = SandboxConfig { max_instances: 1 };
+    let sandbox = Sandbox::new(config).expect("a sandbox");
+    let bytes = wat::parse_str(sleeper()).expect("text that parses");
+    let module = Module::new(sandbox.engine(), bytes).expect("a valid module");
+    let module = sandbox.connect(&module).expect("a module that connects");
+    let stage = with_limits(|limits| limits.timeout_ms = 100);
+    let output = OutputBuffer::new(10);
+    let attempt = || AttemptSpec {
+        stage: &stage,
+        index: 0,
+        key: StageKey::new(&stage).task(0),
+        stdin: Bytes::new(),
+        input_dir: None,
+        out_dir: None,
+        stdout: &output,
+        stderr: &output,
+    };
+    let (first, second) =
+        tokio::join!(sandbox.run(&module, attempt()), sandbox.run(&module, attempt()));
+    assert!(matches!(first.expect("it runs").outcome, Outcome::TimedOut(_)));
+    assert!(matches!(second, Err(SandboxError::Busy { .. })), "{second:?}");
+}

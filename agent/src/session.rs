@@ -1,0 +1,406 @@
+//! The agent's side of its session with the leader, as a step without I/O.
+//!
+//! Stop 8 of a task's way begins here (leases come in) and stop 11 (pages go out) ends here. What
+//! runs is the executor's; this decides what to run, what to report, and what to say again after a
+//! broken connection. [`crate::link`] feeds it from a socket, a simulation from a seed.
+
+use std::collections::BTreeMap;
+
+use weir_proto::{
+    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, SequencedPage},
+    id::{LeaseId, StageId},
+    lease::{Lease, LeaseMarks},
+    page::{MAX_PAGE_BYTES, MAX_PAGE_TASKS, Page, TaskResult},
+    range::{RangeSet, TaskRange},
+};
+
+use crate::executor::{End, Finished};
+
+/// Results wait at most this long for others to share their page.
+const PAGE_DELAY_MS: u64 = 20;
+/// A page is sent at once when it has this many results.
+const PAGE_TASKS: usize = 512;
+/// A page is sent at once when its results take about this many bytes: outputs that are inline
+/// make a page large long before it is full.
+const PAGE_BYTES: usize = MAX_PAGE_BYTES / 4;
+/// Wait before the first and before later attempts to reach a master.
+const RECONNECT_MS: u64 = 100;
+const MAX_RECONNECT_MS: u64 = 3_000;
+/// Heartbeats until the leader says how often it wants them.
+const DEFAULT_HEARTBEAT_MS: u64 = 1_000;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Time passed; see [`Session::next_wakeup_ms`].
+    Tick,
+    /// A stream to a master is open.
+    Connected,
+    /// The stream broke, or could not be opened.
+    Disconnected,
+    /// A master says something.
+    Received(MasterMessage),
+    /// Tasks ended.
+    Finished(Vec<Finished>),
+    /// Running tasks wrote something.
+    Live(Vec<LiveChunk>),
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Open a stream to a master.
+    Connect,
+    /// Send on the open stream.
+    Send(AgentMessage),
+    /// Run these tasks.
+    Run(Lease),
+    /// Forget this lease; whatever still runs of it is not wanted.
+    Stop(LeaseId),
+}
+
+/// A session, over all its connections.
+#[derive(Debug)]
+pub struct Session {
+    agent: AgentDescription,
+    link: Link,
+    leases: BTreeMap<LeaseId, HeldLease>,
+    /// Pages that no leader has said are stored, by `seq`.
+    unstored: BTreeMap<u64, Unstored>,
+    last_seq: u64,
+    /// Tasks that run, as the executor last told.
+    running: Vec<(LeaseId, u32)>,
+    heartbeat_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// No stream; the next attempt is due at a time.
+    Down { retry_ms: u64, failures: u32 },
+    /// An attempt is under way, or a hello is not answered.
+    Opening { failures: u32 },
+    /// The leader welcomed us; the next heartbeat is due at a time.
+    Up { heartbeat_ms: u64 },
+}
+
+#[derive(Debug)]
+struct HeldLease {
+    stage: StageId,
+    slots: u32,
+    /// Tasks without a stored result.
+    open: RangeSet,
+    /// Tasks that have not ended.
+    unfinished: RangeSet,
+    /// Results that are in no page yet.
+    results: BTreeMap<u32, TaskResult>,
+    results_bytes: usize,
+    /// When the oldest of them came.
+    oldest_ms: u64,
+    finished: u64,
+    wall_us: u64,
+}
+
+#[derive(Debug)]
+struct Unstored {
+    lease: LeaseId,
+    range: TaskRange,
+    page: Vec<u8>,
+}
+
+impl Session {
+    /// A session of an agent that holds nothing. The first [`Event::Tick`] connects it.
+    pub fn new(agent: AgentDescription) -> Session {
+        Session {
+            agent,
+            link: Link::Down { retry_ms: 0, failures: 0 },
+            leases: BTreeMap::new(),
+            unstored: BTreeMap::new(),
+            last_seq: 0,
+            running: Vec::new(),
+            heartbeat_ms: DEFAULT_HEARTBEAT_MS,
+        }
+    }
+
+    /// Something happened; returns what is to be done. `running` are the tasks that run now;
+    /// `now_ms` is any clock that does not go back.
+    pub fn step(&mut self, event: Event, running: Vec<(LeaseId, u32)>, now_ms: u64) -> Vec<Action> {
+        self.running = running;
+        let mut actions = Vec::new();
+        match event {
+            Event::Tick => {}
+            Event::Connected => actions.push(Action::Send(self.hello())),
+            Event::Disconnected => self.disconnected(now_ms),
+            Event::Received(message) => self.receive(message, now_ms, &mut actions),
+            Event::Finished(ended) => {
+                for ended in ended {
+                    self.finished(ended, now_ms, &mut actions);
+                }
+            }
+            Event::Live(chunks) => {
+                if self.is_up() {
+                    actions.push(Action::Send(AgentMessage::Live(chunks)));
+                }
+            }
+        }
+        self.send_due_pages(now_ms, &mut actions);
+        self.keep_in_touch(now_ms, &mut actions);
+        actions
+    }
+
+    /// When the next [`Event::Tick`] is due at the latest.
+    pub fn next_wakeup_ms(&self) -> Option<u64> {
+        let link = match self.link {
+            Link::Down { retry_ms, .. } => Some(retry_ms),
+            Link::Opening { .. } => None,
+            Link::Up { heartbeat_ms } => Some(heartbeat_ms),
+        };
+        let waiting = self.leases.values().filter(|lease| !lease.results.is_empty());
+        link.into_iter().chain(waiting.map(|lease| lease.oldest_ms + PAGE_DELAY_MS)).min()
+    }
+
+    /// Leases held; for tests and the status of the agent.
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    fn hello(&self) -> AgentMessage {
+        AgentMessage::Hello { agent: self.agent.clone(), held: self.marks(|_| true) }
+    }
+
+    fn disconnected(&mut self, now_ms: u64) {
+        let failures = match self.link {
+            Link::Down { failures, .. } => failures,
+            Link::Opening { failures } => failures + 1,
+            Link::Up { .. } => 0,
+        };
+        let wait = (RECONNECT_MS << failures.min(10)).min(MAX_RECONNECT_MS);
+        // Agents of one master do not all come back in the same millisecond.
+        let jitter = self.agent.incarnation.0 % (wait / 4 + 1);
+        self.link = Link::Down { retry_ms: now_ms + wait + jitter, failures };
+    }
+
+    fn receive(&mut self, message: MasterMessage, now_ms: u64, actions: &mut Vec<Action>) {
+        match message {
+            MasterMessage::Welcome { heartbeat_ms, .. } => {
+                self.heartbeat_ms = heartbeat_ms.max(1);
+                self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
+                self.send_unstored(actions);
+            }
+            MasterMessage::Grants(leases) => {
+                for lease in leases {
+                    self.granted(lease, actions);
+                }
+            }
+            MasterMessage::PagesStored(seqs) => {
+                for seq in seqs {
+                    self.stored(seq, actions);
+                }
+            }
+            MasterMessage::Revoke(leases) => {
+                for lease in leases {
+                    self.unstored.retain(|_, page| page.lease != lease);
+                    if self.leases.remove(&lease).is_some() {
+                        actions.push(Action::Stop(lease));
+                    }
+                }
+            }
+        }
+    }
+
+    fn granted(&mut self, lease: Lease, actions: &mut Vec<Action>) {
+        let held = self.leases.entry(lease.id).or_insert_with(|| HeldLease::of(&lease));
+        // A repeated grant must not run again what has ended.
+        let known = held.open.within(lease.range);
+        let mut new: RangeSet = [lease.range].into_iter().collect();
+        new.remove_all(&known);
+        held.open.insert_all(&new);
+        held.unfinished.insert_all(&new);
+        for range in new.ranges() {
+            actions.push(Action::Run(Lease { range: *range, ..lease.clone() }));
+        }
+    }
+
+    fn stored(&mut self, seq: u64, actions: &mut Vec<Action>) {
+        let Some(page) = self.unstored.remove(&seq) else { return };
+        let Some(lease) = self.leases.get_mut(&page.lease) else { return };
+        lease.open.remove(page.range);
+        self.end_if_empty(page.lease, actions);
+    }
+
+    fn end_if_empty(&mut self, id: LeaseId, actions: &mut Vec<Action>) {
+        if self.leases.get(&id).is_some_and(|lease| lease.open.is_empty()) {
+            self.leases.remove(&id);
+            actions.push(Action::Stop(id));
+        }
+    }
+
+    fn finished(&mut self, ended: Finished, now_ms: u64, actions: &mut Vec<Action>) {
+        let Finished { lease: id, task, end } = ended;
+        let up = self.is_up();
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        if !lease.unfinished.contains(task.index) {
+            return;
+        }
+        let range = TaskRange::single(task.index);
+        lease.unfinished.remove(range);
+        match end {
+            End::Result(result) => {
+                if lease.results.is_empty() {
+                    lease.oldest_ms = now_ms;
+                }
+                lease.finished += 1;
+                lease.wall_us += result.usage.wall_us;
+                lease.results_bytes += result.encoded_size_hint();
+                lease.results.insert(task.index, result);
+            }
+            // Without a connection the leader learns it from the next hello.
+            End::CannotRun { reason } => {
+                lease.open.remove(range);
+                if up {
+                    let returned = AgentMessage::Returned { lease: id, range, reason };
+                    actions.push(Action::Send(returned));
+                }
+                self.end_if_empty(id, actions);
+            }
+        }
+    }
+
+    /// Makes pages of results that have waited long enough, or are enough.
+    fn send_due_pages(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let mut pages = Vec::new();
+        for (id, lease) in &mut self.leases {
+            if !lease.is_page_due(now_ms) {
+                continue;
+            }
+            for page in lease.take_pages() {
+                self.last_seq += 1;
+                let range = page.range();
+                let page = page.encode();
+                pages.push(self.last_seq);
+                self.unstored.insert(self.last_seq, Unstored { lease: *id, range, page });
+            }
+        }
+        if self.is_up() {
+            self.send_pages(&pages, actions);
+        }
+    }
+
+    fn send_unstored(&self, actions: &mut Vec<Action>) {
+        let seqs: Vec<u64> = self.unstored.keys().copied().collect();
+        self.send_pages(&seqs, actions);
+    }
+
+    /// Sends pages in messages of bounded size.
+    fn send_pages(&self, seqs: &[u64], actions: &mut Vec<Action>) {
+        let mut pages = Vec::new();
+        let mut bytes = 0;
+        for seq in seqs {
+            let Some(unstored) = self.unstored.get(seq) else { continue };
+            if !pages.is_empty() && bytes + unstored.page.len() > MAX_PAGE_BYTES {
+                actions.push(self.report(std::mem::take(&mut pages)));
+                bytes = 0;
+            }
+            bytes += unstored.page.len();
+            let (lease, page) = (unstored.lease, unstored.page.clone());
+            pages.push(SequencedPage { seq: *seq, lease, page });
+        }
+        if !pages.is_empty() {
+            actions.push(self.report(pages));
+        }
+    }
+
+    fn report(&self, pages: Vec<SequencedPage>) -> Action {
+        let leases = self.marks(|id| pages.iter().any(|page| page.lease == id));
+        Action::Send(AgentMessage::Pages { pages, leases })
+    }
+
+    fn marks(&self, wanted: impl Fn(LeaseId) -> bool) -> Vec<LeaseMarks> {
+        let leases = self.leases.iter().filter(|(id, _)| wanted(**id));
+        leases
+            .map(|(id, lease)| {
+                let running = self.running.iter().filter(|(held, _)| held == id);
+                let started = running.map(|(_, index)| *index);
+                LeaseMarks {
+                    id: *id,
+                    stage: lease.stage,
+                    slots: lease.slots,
+                    open: lease.open.clone(),
+                    started: started.filter(|index| lease.open.contains(*index)).collect(),
+                    mean_task_us: lease.wall_us.checked_div(lease.finished).unwrap_or(0),
+                }
+            })
+            .collect()
+    }
+
+    /// Connects when that is due, and gives signs of life.
+    fn keep_in_touch(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        match self.link {
+            Link::Down { retry_ms, failures } if now_ms >= retry_ms => {
+                self.link = Link::Opening { failures };
+                actions.push(Action::Connect);
+            }
+            Link::Up { heartbeat_ms } if now_ms >= heartbeat_ms => {
+                self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
+                actions.push(Action::Send(AgentMessage::Heartbeat(self.marks(|_| true))));
+            }
+            Link::Down { .. } | Link::Opening { .. } | Link::Up { .. } => {}
+        }
+    }
+}
+
+impl HeldLease {
+    fn of(lease: &Lease) -> HeldLease {
+        HeldLease {
+            stage: lease.stage,
+            slots: lease.slots,
+            open: RangeSet::new(),
+            unfinished: RangeSet::new(),
+            results: BTreeMap::new(),
+            results_bytes: 0,
+            oldest_ms: 0,
+            finished: 0,
+            wall_us: 0,
+        }
+    }
+
+    /// Nobody to wait for, enough, or long enough.
+    fn is_page_due(&self, now_ms: u64) -> bool {
+        !self.results.is_empty()
+            && (self.unfinished.is_empty()
+                || self.results.len() >= PAGE_TASKS
+                || self.results_bytes >= PAGE_BYTES
+                || now_ms >= self.oldest_ms + PAGE_DELAY_MS)
+    }
+
+    /// All results as pages: one for each run of consecutive tasks, cut at the bounds of a page.
+    fn take_pages(&mut self) -> Vec<Page> {
+        let mut pages: Vec<Page> = Vec::new();
+        let mut bytes = 0;
+        self.results_bytes = 0;
+        for (index, result) in std::mem::take(&mut self.results) {
+            let size = result.encoded_size_hint();
+            match pages.last_mut() {
+                Some(page)
+                    if page.range().end == index
+                        && page.results.len() < MAX_PAGE_TASKS
+                        && bytes + size <= PAGE_BYTES =>
+                {
+                    bytes += size;
+                    page.results.push(result);
+                }
+                _ => {
+                    bytes = size;
+                    pages.push(Page { stage: self.stage, first: index, results: vec![result] });
+                }
+            }
+        }
+        pages
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+use weir_proto::{
+    digest::Digest,
+    id::{AgentId, ClusterId, Incarnation, JobId, Namespace},
+    job::StageSpec,
+    limits::{Limits, Resources},
+    outcome::{Outcome, Usage},
+};
+
+use super::*;
+
+const LEASE: LeaseId = LeaseId { term: 1, seq: 1 };
+const STAGE: StageId = StageId { job: JobId(1), stage: 0 };
+
+fn agent() -> AgentDescription {
+    AgentDescription {
+        id: AgentId(1),
+        incarnation: Incarnation(0),
+        name: "a".to_owned(),
+        architecture: "x86_64".to_owned(),
+        profile: "weir-1".to_owned(),
+        resources: Resources { cpu_millis: 2000, memory_bytes: 1 << 30 },
+        fuel_per_second: 1,
+        version: "0".to_owned(),
+    }
+}
+
+fn lease(start: u32, end: u32) -> Lease {
+    let spec = StageSpec {
+        name: "main".to_owned(),
+        module: Digest::of(b"module"),
+        args: Vec::new(),
+        env: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        count: 10_000,
+        array: true,
+        limits: Limits::default(),
+        resources: Resources { cpu_millis: 1000, memory_bytes: 1 },
+        success_codes: Vec::new(),
+        keep_out: false,
+        seed: 0,
+    };
+    Lease {
+        id: LEASE,
+        stage: STAGE,
+        range: TaskRange::new(start, end),
+        slots: 2,
+        namespace: Namespace::default_namespace(),
+        spec,
+        profile: "weir-1".to_owned(),
+    }
+}
+
+fn finished(index: u32) -> Finished {
+    let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 10 };
+    let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
+    Finished { lease: LEASE, task: STAGE.task(index), end: End::Result(result) }
+}
+
+/// A session that was welcomed at time 0.
+fn welcomed() -> Session {
+    let mut session = Session::new(agent());
+    let actions = session.step(Event::Tick, Vec::new(), 0);
+    assert!(matches!(actions[..], [Action::Connect]));
+    connect(&mut session, 0);
+    session
+}
+
+/// The hello's marks.
+fn connect(session: &mut Session, now_ms: u64) -> (Vec<LeaseMarks>, Vec<Action>) {
+    let hello = session.step(Event::Connected, Vec::new(), now_ms);
+    let [Action::Send(AgentMessage::Hello { held, .. })] = &hello[..] else {
+        panic!("a session begins with a hello, not with {hello:?}");
+    };
+    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000 };
+    (held.clone(), session.step(Event::Received(welcome), Vec::new(), now_ms))
+}
+
+fn grant(session: &mut Session, lease: Lease) -> Vec<Action> {
+    session.step(Event::Received(MasterMessage::Grants(vec![lease])), Vec::new(), 0)
+}
+
+/// The ranges of the pages that these actions send, with their numbers.
+fn pages(actions: &[Action]) -> Vec<(u64, TaskRange)> {
+    let sent = actions.iter().filter_map(|action| match action {
+        Action::Send(AgentMessage::Pages { pages, .. }) => Some(pages),
+        _ => None,
+    });
+    sent.flatten()
+        .map(|page| (page.seq, Page::decode(&page.page).expect("our own page").range()))
+        .collect()
+}
+
+#[test]
+fn the_result_of_a_lone_task_is_sent_at_once() {
+    let mut session = welcomed();
+    let actions = grant(&mut session, lease(5, 6));
+    assert!(matches!(&actions[..], [Action::Run(lease)] if lease.range == TaskRange::single(5)));
+    let actions = session.step(Event::Finished(vec![finished(5)]), Vec::new(), 3);
+    assert_eq!(pages(&actions), [(1, TaskRange::single(5))]);
+}
+
+#[test]
+fn results_of_a_running_lease_wait_for_each_other() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 100));
+    let ended = vec![finished(0), finished(1), finished(3)];
+    assert_eq!(pages(&session.step(Event::Finished(ended), Vec::new(), 10)), []);
+    assert_eq!(session.next_wakeup_ms(), Some(10 + PAGE_DELAY_MS));
+    let actions = session.step(Event::Tick, Vec::new(), 10 + PAGE_DELAY_MS);
+    assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2)), (2, TaskRange::single(3))]);
+}
+
+#[test]
+fn pages_that_are_not_stored_are_sent_again_in_a_new_session() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 1);
+    session.step(Event::Disconnected, Vec::new(), 2);
+    let (held, actions) = connect(&mut session, 500);
+    assert_eq!(held[0].open.ranges(), [TaskRange::new(0, 2)]);
+    assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2))]);
+    let stored = MasterMessage::PagesStored(vec![1]);
+    let actions = session.step(Event::Received(stored), Vec::new(), 501);
+    assert!(matches!(actions[..], [Action::Stop(LEASE)]));
+    assert_eq!(session.leases(), 0);
+}
+
+#[test]
+fn results_that_end_without_a_connection_are_kept() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    session.step(Event::Disconnected, Vec::new(), 1);
+    let actions = session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 2);
+    assert_eq!(pages(&actions), []);
+    let (_, actions) = connect(&mut session, 500);
+    assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2))]);
+}
+
+#[test]
+fn a_repeated_grant_runs_nothing_twice() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 4));
+    session.step(Event::Finished(vec![finished(0)]), Vec::new(), 1);
+    assert!(grant(&mut session, lease(0, 4)).is_empty());
+    let actions = grant(&mut session, lease(2, 6));
+    assert!(matches!(&actions[..], [Action::Run(more)] if more.range == TaskRange::new(4, 6)));
+}
+
+#[test]
+fn a_revoked_lease_is_stopped_and_its_results_forgotten() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 4));
+    let revoke = MasterMessage::Revoke(vec![LEASE]);
+    let actions = session.step(Event::Received(revoke), Vec::new(), 1);
+    assert!(matches!(actions[..], [Action::Stop(LEASE)]));
+    let actions = session.step(Event::Finished(vec![finished(0)]), Vec::new(), 2);
+    assert!(actions.is_empty());
+}
+
+#[test]
+fn a_task_that_cannot_run_is_given_back() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    let end = End::CannotRun { reason: "disk full".to_owned() };
+    let ended = Finished { lease: LEASE, task: STAGE.task(1), end };
+    let actions = session.step(Event::Finished(vec![ended]), Vec::new(), 1);
+    let [Action::Send(AgentMessage::Returned { range, reason, .. })] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((*range, &reason[..]), (TaskRange::single(1), "disk full"));
+}
+
+#[test]
+fn heartbeats_carry_what_runs() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10));
+    let actions = session.step(Event::Tick, vec![(LEASE, 3), (LEASE, 4)], 1000);
+    let [Action::Send(AgentMessage::Heartbeat(marks))] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(marks[0].started, [3, 4]);
+    assert_eq!(marks[0].open.len(), 10);
+}
+
+#[test]
+fn a_master_that_is_not_there_is_asked_again_ever_less_often() {
+    let mut session = Session::new(agent());
+    let mut now_ms = 0;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let actions = session.step(Event::Tick, Vec::new(), now_ms);
+        assert!(matches!(actions[..], [Action::Connect]), "{actions:?} at {now_ms}");
+        session.step(Event::Disconnected, Vec::new(), now_ms);
+        let next = session.next_wakeup_ms().expect("a next attempt");
+        waits.push(next - now_ms);
+        now_ms = next;
+    }
+    assert!(waits.is_sorted() && waits.last() == Some(&MAX_RECONNECT_MS), "{waits:?}");
+}
+
+#[test]
+fn pages_stay_within_their_bounds() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10_000));
+    let ended = (0..10_000).map(|index| {
+        let mut ended = finished(index);
+        if let End::Result(result) = &mut ended.end {
+            result.stdout = weir_proto::page::Output::Inline(vec![7; 1000]);
+        }
+        ended
+    });
+    let actions = session.step(Event::Finished(ended.collect()), Vec::new(), 1);
+    let ranges = pages(&actions);
+    assert_eq!(ranges.iter().map(|(_, range)| range.len()).sum::<u32>(), 10_000);
+    for action in &actions {
+        if let Action::Send(AgentMessage::Pages { pages, .. }) = action {
+            let bytes: usize = pages.iter().map(|page| page.page.len()).sum();
+            assert!(bytes <= MAX_PAGE_BYTES, "{bytes} bytes in a message");
+        }
+    }
+}
