@@ -1,0 +1,240 @@
+//! Follows a job to its end: shows what its tasks write, fetches what they leave, adds up how they
+//! ended. `weir run`, `weir job wait` and `weir job logs` differ only in what they ask for.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::task::JoinSet;
+use weir_sdk::{
+    Client,
+    event::{JobEvent, Results},
+    proto::{
+        id::JobId,
+        job::InputSource,
+        page::TaskResult,
+        range::{RangeSet, TaskRange},
+    },
+    view::JobView,
+    watch::{Watch, WatchOptions},
+};
+
+use crate::{
+    json,
+    output::{Printer, Show},
+    signals::Interrupts,
+    tally::Tally,
+    text,
+};
+
+/// Most trees that are fetched at once.
+const MAX_DOWNLOADS: usize = 8;
+/// Longest wait for a cancelled job to end.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is done with a job's events.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    /// Whose output is shown; nothing when absent.
+    pub(crate) show: Option<Show>,
+    /// Each task's result is a line of JSON on stdout.
+    pub(crate) json: bool,
+    /// Where trees of `/out` go.
+    pub(crate) out: Option<OutDir>,
+    /// Whether to stay until the job has ended.
+    pub(crate) wait: bool,
+    /// What an interrupt does.
+    pub(crate) on_interrupt: OnInterrupt,
+}
+
+/// What Ctrl-C does to a job that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// Cancels it: it was started by this command.
+    Cancel,
+    /// Lets it run on.
+    Leave,
+}
+
+/// Where outputs go.
+#[derive(Debug, Clone)]
+pub(crate) struct OutDir {
+    /// The directory named by `--out`.
+    pub(crate) base: PathBuf,
+    /// Whether each task has a directory of its own in it.
+    pub(crate) by_index: bool,
+}
+
+/// How following ended.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// The job has ended.
+    Ended {
+        /// The last word about it.
+        view: Box<JobView>,
+        /// How its tasks ended.
+        tally: Tally,
+    },
+    /// All that was asked for is told, and the job goes on.
+    Told,
+    /// Ctrl-C, and the job goes on.
+    Interrupted,
+}
+
+/// Follows a job.
+///
+/// # Errors
+/// When the watch breaks, stdout is closed, or an output cannot be fetched or written.
+pub(crate) async fn follow(
+    client: &Client,
+    job: JobId,
+    interrupts: &mut Interrupts,
+    plan: Follow,
+) -> Result<Followed> {
+    let live = plan.show.is_some() && plan.wait;
+    let mut watch = client.watch(job, WatchOptions { after: None, live, follow: plan.wait });
+    let mut following = Following {
+        printer: plan.show.map(|show| Printer::new(client.clone(), show)),
+        client: client.clone(),
+        json: plan.json,
+        out: plan.out,
+        downloads: JoinSet::new(),
+        tally: Tally::default(),
+    };
+    let mut deadline = None;
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = interrupts.next() => {
+                if plan.on_interrupt == OnInterrupt::Leave {
+                    return Ok(Followed::Interrupted);
+                }
+                text::remark(&format!("cancelling {job}"));
+                client.cancel(job).await?;
+                deadline = Some(Instant::now() + CANCEL_TIMEOUT);
+                continue;
+            }
+            event = next_before(&mut watch, deadline) => event?,
+        };
+        match event {
+            Some(JobEvent::Ended(view)) => {
+                following.finish(&view).await?;
+                return Ok(Followed::Ended { view, tally: following.tally });
+            }
+            Some(event) => following.event(event).await?,
+            None => return Ok(Followed::Told),
+        }
+    }
+}
+
+async fn next_before(watch: &mut Watch, deadline: Option<Instant>) -> Result<Option<JobEvent>> {
+    let Some(deadline) = deadline else { return Ok(watch.next().await?) };
+    match tokio::time::timeout_at(deadline.into(), watch.next()).await {
+        Ok(event) => Ok(event?),
+        Err(_) => bail!(
+            "the job is cancelled but did not end in {} s; its tasks may still run",
+            CANCEL_TIMEOUT.as_secs()
+        ),
+    }
+}
+
+struct Following {
+    client: Client,
+    printer: Option<Printer>,
+    json: bool,
+    out: Option<OutDir>,
+    downloads: JoinSet<Result<()>>,
+    tally: Tally,
+}
+
+impl Following {
+    async fn event(&mut self, event: JobEvent) -> Result<()> {
+        match event {
+            JobEvent::Results(results) => self.results(&results).await,
+            JobEvent::Verdict { range, outcome } => {
+                self.tally.verdict(range, &outcome);
+                if self.json {
+                    for task in range.start..range.end {
+                        text::print(&json::verdict_line(task, &outcome)?)?;
+                    }
+                }
+                self.finish_tasks(range);
+                Ok(())
+            }
+            JobEvent::Live(chunk) => match &mut self.printer {
+                Some(printer) => printer.live(&chunk),
+                None => Ok(()),
+            },
+            JobEvent::Ended(_) => Ok(()),
+        }
+    }
+
+    async fn results(&mut self, results: &Results) -> Result<()> {
+        let mut lines = String::new();
+        let mut ended = RangeSet::new();
+        for (task, result) in results.iter() {
+            if self.tally.knows(task) {
+                continue;
+            }
+            self.tally.result(task, &result.outcome, result.usage);
+            ended.insert(TaskRange::single(task));
+            if let Some(printer) = &mut self.printer {
+                printer.result(task, result).await?;
+            }
+            if self.json {
+                lines.push_str(&json::result_line(task, result)?);
+            }
+            self.download(task, result).await?;
+        }
+        for range in ended.ranges() {
+            self.finish_tasks(*range);
+        }
+        Ok(text::print(&lines)?)
+    }
+
+    fn finish_tasks(&mut self, tasks: TaskRange) {
+        if let Some(printer) = &mut self.printer {
+            printer.finish(tasks);
+        }
+    }
+
+    async fn download(&mut self, task: u32, result: &TaskResult) -> Result<()> {
+        let (Some(out), Some(tree)) = (self.out.clone(), result.out) else { return Ok(()) };
+        while self.downloads.len() >= MAX_DOWNLOADS {
+            self.next_download().await?;
+        }
+        let to = if out.by_index { out.base.join(task.to_string()) } else { out.base.clone() };
+        let client = self.client.clone();
+        self.downloads.spawn(async move {
+            let fetched = client.download(InputSource::Tree(tree.digest), &to).await;
+            fetched.with_context(|| {
+                format!("cannot write the output of task {task} to {}", to.display())
+            })
+        });
+        Ok(())
+    }
+
+    async fn next_download(&mut self) -> Result<()> {
+        match self.downloads.join_next().await {
+            Some(done) => done.context("a download stopped")?,
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(&mut self, view: &JobView) -> Result<()> {
+        while !self.downloads.is_empty() {
+            self.next_download().await?;
+        }
+        let known = self.tally.ended_tasks();
+        if known != view.tasks {
+            bail!(
+                "{} has ended, but the master told the results of {known} of its {} tasks only",
+                view.id,
+                view.tasks
+            );
+        }
+        Ok(())
+    }
+}

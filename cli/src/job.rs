@@ -1,0 +1,355 @@
+//! `weir job`: what there is, how it went, what it wrote, and stopping it.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Result, bail};
+use weir_sdk::{
+    proto::{
+        id::JobId,
+        job::StageSpec,
+        units::{grouped, short_bytes, short_count, short_duration},
+    },
+    view::{JobStatus, JobView},
+};
+
+use crate::{
+    connect::MasterFlag,
+    exit,
+    follow::{Follow, Followed, OnInterrupt, follow},
+    json,
+    merge::Stream,
+    output::Show,
+    run,
+    signals::Interrupts,
+    source::Stored,
+    text::{self, Table, plain},
+};
+
+/// Look at jobs, wait for them, stop them
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum JobCommand {
+    /// List jobs, newest first
+    Ls(LsArgs),
+    /// Show what a job is and how far
+    Show(JobArgs),
+    /// Wait until a job has ended, and exit as `weir run` would have
+    Wait(WaitArgs),
+    /// Print what a job's tasks wrote
+    Logs(LogsArgs),
+    /// End a job; its unfinished tasks are cancelled
+    Cancel(JobArgs),
+}
+
+/// Arguments of `ls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    master: MasterFlag,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `show` and `cancel`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct JobArgs {
+    /// The job: `job-7` or `7`
+    job: JobId,
+    #[command(flatten)]
+    master: MasterFlag,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `wait`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = exit::help(), after_long_help = exit::help())]
+pub(crate) struct WaitArgs {
+    /// The job: `job-7` or `7`
+    job: JobId,
+    #[command(flatten)]
+    master: MasterFlag,
+    /// Print a line of JSON for each task and one for the job
+    #[arg(long)]
+    json: bool,
+    /// No summary at the end
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogsArgs {
+    /// The job: `job-7` or `7`
+    job: JobId,
+    /// Only this task, without its index before each line
+    #[arg(long, value_name = "INDEX")]
+    task: Option<u32>,
+    /// What they wrote to stderr, instead of stdout
+    #[arg(long)]
+    stderr: bool,
+    /// Stay, and print what running tasks write, until the job has ended
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    master: MasterFlag,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When there is no such job or no master.
+pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
+    match command {
+        JobCommand::Ls(args) => ls(args).await,
+        JobCommand::Show(args) => show(args).await,
+        JobCommand::Wait(args) => wait(args).await,
+        JobCommand::Logs(args) => logs(args).await,
+        JobCommand::Cancel(args) => cancel(args).await,
+    }
+}
+
+async fn ls(args: LsArgs) -> Result<ExitCode> {
+    let jobs = args.master.connect().await?.jobs().await?;
+    if args.json {
+        text::print_json(&jobs.iter().map(json::Job::from).collect::<Vec<_>>())?;
+    } else {
+        text::print(&jobs_table(&jobs, now_ms()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(args: JobArgs) -> Result<ExitCode> {
+    let view = args.master.connect().await?.job(args.job).await?;
+    if args.json {
+        text::print_json(&json::Job::from(&view))?;
+    } else {
+        text::print(&about(&view, now_ms()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn wait(args: WaitArgs) -> Result<ExitCode> {
+    let client = args.master.connect().await?;
+    let mut interrupts = Interrupts::listen()?;
+    let started = Instant::now();
+    let plan = Follow {
+        show: None,
+        json: args.json,
+        out: None,
+        wait: true,
+        on_interrupt: OnInterrupt::Leave,
+    };
+    match follow(&client, args.job, &mut interrupts, plan).await? {
+        Followed::Ended { view, tally } => {
+            let wall = view.wall_time().unwrap_or_else(|| started.elapsed());
+            run::tell_end(&view, &tally, wall, args.json, args.quiet)?;
+            Ok(ExitCode::from(tally.exit_code(view.status)))
+        }
+        Followed::Told => bail!("the master stopped telling about {} before its end", args.job),
+        Followed::Interrupted => Ok(exit::interrupted()),
+    }
+}
+
+async fn logs(args: LogsArgs) -> Result<ExitCode> {
+    let client = args.master.connect().await?;
+    let mut interrupts = Interrupts::listen()?;
+    let view = client.job(args.job).await?;
+    if let Some(task) = args.task.filter(|task| *task >= view.tasks) {
+        bail!("{} has no task {task}; its tasks are 0 to {}", args.job, view.tasks - 1);
+    }
+    let array = view.spec.stages.iter().any(|stage| stage.array);
+    let show = Show {
+        prefix: array && args.task.is_none(),
+        only_task: args.task,
+        only_stream: Some(if args.stderr { Stream::Stderr } else { Stream::Stdout }),
+    };
+    let plan = Follow {
+        show: Some(show),
+        json: false,
+        out: None,
+        wait: args.follow,
+        on_interrupt: OnInterrupt::Leave,
+    };
+    match follow(&client, args.job, &mut interrupts, plan).await? {
+        Followed::Ended { .. } | Followed::Told => Ok(ExitCode::SUCCESS),
+        Followed::Interrupted => Ok(exit::interrupted()),
+    }
+}
+
+async fn cancel(args: JobArgs) -> Result<ExitCode> {
+    let view = args.master.connect().await?.cancel(args.job).await?;
+    if args.json {
+        text::print_json(&json::Job::from(&view))?;
+    } else {
+        let had_ended = if view.status == JobStatus::Cancelled { "" } else { "had ended: " };
+        text::print(&format!("{} {had_ended}{}\n", view.id, view.status.word()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn jobs_table(jobs: &[JobView], now_ms: u64) -> String {
+    if jobs.is_empty() {
+        return "no jobs yet; `weir run MODULE` starts one\n".to_owned();
+    }
+    let headings = [
+        "JOB", "NAME", "STATUS", ">TASKS", ">DONE", ">FAILED", ">RUNNING", ">FUEL", ">TIME", ">AGE",
+    ];
+    let mut table = Table::new(&headings);
+    for job in jobs {
+        let age = Duration::from_millis(now_ms.saturating_sub(job.submitted_ms));
+        table.row([
+            job.id.to_string(),
+            job.spec.name.clone(),
+            job.status.word().to_owned(),
+            grouped(job.tasks.into()),
+            grouped(job.succeeded.into()),
+            grouped(job.failed.into()),
+            grouped(job.running.into()),
+            short_count(job.fuel),
+            short_duration(job.wall_time().unwrap_or(age)),
+            short_duration(age),
+        ]);
+    }
+    table.render()
+}
+
+/// Everything about a job, one property a line.
+fn about(view: &JobView, now_ms: u64) -> String {
+    let age = Duration::from_millis(now_ms.saturating_sub(view.submitted_ms));
+    let mut lines = vec![
+        ("job", view.id.to_string()),
+        ("name", view.spec.name.clone()),
+        ("namespace", view.spec.namespace.to_string()),
+        ("status", view.status.word().to_owned()),
+        ("submitted", format!("{} ago", short_duration(age))),
+        ("ran", short_duration(view.wall_time().unwrap_or(age))),
+        ("tasks", tasks_line(view)),
+        ("fuel", short_count(view.fuel)),
+        ("peak memory", short_bytes(view.peak_memory_bytes)),
+    ];
+    for stage in &view.spec.stages {
+        lines.extend(about_stage(stage));
+    }
+    for reason in &view.waiting {
+        lines.push(("waits", reason.clone()));
+    }
+    let mut out = String::new();
+    for (name, value) in lines {
+        out.push_str(&format!("{name:<12} {}\n", plain(&value)));
+    }
+    out
+}
+
+fn tasks_line(view: &JobView) -> String {
+    format!(
+        "{}: {} succeeded, {} failed, {} running, {} waiting",
+        grouped(view.tasks.into()),
+        grouped(view.succeeded.into()),
+        grouped(view.failed.into()),
+        grouped(view.running.into()),
+        grouped(view.open().saturating_sub(view.running).into())
+    )
+}
+
+fn about_stage(stage: &StageSpec) -> Vec<(&'static str, String)> {
+    let limits = &stage.limits;
+    let mut lines = vec![("module", stage.module.to_string())];
+    if !stage.args.is_empty() {
+        lines.push(("arguments", stage.args.join(" ")));
+    }
+    for (name, value) in &stage.env {
+        lines.push(("environment", format!("{name}={value}")));
+    }
+    if let Some(stdin) = stage.stdin {
+        lines.push(("stdin", stdin.to_string()));
+    }
+    for input in &stage.inputs {
+        lines.push(("input", format!("{} = {}", input.path, Stored(input.source))));
+    }
+    lines.push((
+        "limits",
+        format!(
+            "fuel {}, memory {}, time {}, output {}",
+            short_count(limits.fuel),
+            short_bytes(limits.memory_bytes),
+            short_duration(Duration::from_millis(limits.timeout_ms)),
+            short_bytes(limits.output_bytes)
+        ),
+    ));
+    lines.push(("needs", stage.resources.to_string()));
+    lines
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_sdk::proto::{
+        digest::Digest,
+        id::Namespace,
+        job::JobSpec,
+        limits::{Limits, Resources},
+    };
+
+    use super::*;
+
+    fn view() -> JobView {
+        let stage = StageSpec {
+            name: "main".to_owned(),
+            module: Digest::of(b"m"),
+            args: vec!["a".to_owned()],
+            env: vec![],
+            stdin: None,
+            inputs: vec![],
+            count: 20_000,
+            array: true,
+            limits: Limits::default(),
+            resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
+            success_codes: vec![],
+            keep_out: false,
+            seed: 0,
+        };
+        let namespace = Namespace::default_namespace();
+        JobView {
+            id: JobId(7),
+            spec: JobSpec { name: "bad\x1b[2Jname".to_owned(), namespace, stages: vec![stage] },
+            status: JobStatus::Active,
+            submitted_ms: 1_000,
+            ended_ms: None,
+            tasks: 20_000,
+            succeeded: 19_000,
+            failed: 10,
+            running: 2,
+            fuel: 5_000_000_000,
+            peak_memory_bytes: 65_536,
+            waiting: vec!["every core is busy".to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_listed_job_shows_its_progress_in_human_units() {
+        let table = jobs_table(&[view()], 61_000);
+        let row = table.lines().nth(1).expect("a row");
+        for word in ["job-7", "active", "20,000", "19,000", "5.00 G", "1m00s"] {
+            assert!(row.contains(word), "{word} in {row}");
+        }
+        assert!(!table.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_shown_job_tells_why_it_waits() {
+        let shown = about(&view(), 2_000);
+        assert!(shown.contains("988 waiting"), "{shown}");
+        assert!(shown.contains("waits        every core is busy"), "{shown}");
+        assert!(shown.contains("fuel 100 G, memory 256 MiB, time 10m00s"), "{shown}");
+        assert!(!shown.contains('\x1b'));
+    }
+}

@@ -1,0 +1,78 @@
+//! What this machine has: the defaults of an agent's flags, and where data belongs.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Result, bail};
+
+/// What an agent offers where nothing says how much memory there is.
+const FALLBACK_MEMORY_BYTES: u64 = 1 << 30;
+
+/// Cores this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+/// Memory an agent offers to tasks: three quarters of what the machine or its container has.
+pub(crate) fn task_memory_bytes() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let total = match (machine, container) {
+        (Some(machine), Some(container)) => machine.min(container),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return FALLBACK_MEMORY_BYTES,
+    };
+    total / 4 * 3
+}
+
+/// `MemTotal` of `/proc/meminfo`, which counts in KiB.
+fn total_of(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// What people call this machine.
+pub(crate) fn name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "agent".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Where `weir dev` keeps its data: `$XDG_DATA_HOME/weir`, or `~/.local/share/weir`.
+///
+/// # Errors
+/// When neither variable says where that is.
+pub(crate) fn data_dir() -> Result<PathBuf> {
+    let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    if let Some(data) = directory("XDG_DATA_HOME") {
+        return Ok(data.join("weir"));
+    }
+    match directory("HOME") {
+        Some(home) => Ok(home.join(".local/share/weir")),
+        None => bail!(
+            "cannot tell where to keep data: neither XDG_DATA_HOME nor HOME is set; name a \
+             directory with --data-dir, or use --ephemeral"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_the_kernels_table() {
+        let text = "MemTotal:        8000000 kB\nMemFree:  1 kB\n";
+        assert_eq!(total_of(text), Some(8_192_000_000));
+        assert_eq!(total_of("nothing"), None);
+    }
+
+    #[test]
+    fn this_machine_has_something() {
+        assert!(cores() > 0 && task_memory_bytes() > 0 && !name().is_empty());
+    }
+}

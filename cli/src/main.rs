@@ -1,0 +1,182 @@
+//! The one binary of Weir. Each command is a file; this one only chooses among them, and tells
+//! errors. A task's way begins in `run.rs`.
+
+mod bench;
+
+mod connect;
+
+mod embed;
+
+mod exit;
+
+mod follow;
+
+mod job;
+
+mod json;
+
+mod machine;
+
+mod merge;
+
+mod module;
+
+mod output;
+
+mod put;
+
+mod run;
+
+mod serve;
+
+mod signals;
+
+mod source;
+
+mod status;
+
+mod tally;
+
+mod text;
+
+use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+/// Longest wait for loops that still run when a command is done, such as a read of stdin.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Run WebAssembly tasks on this machine or on many
+#[derive(Debug, clap::Parser)]
+#[command(name = "weir", version, max_term_width = 100, after_help = EXAMPLES)]
+struct Weir {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weir run hello.wasm                              run a module here, without any set-up
+  weir dev                                         run a cluster on this machine
+  weir run --array 100 --out tiles tile.wasm       100 tasks, their outputs in tiles/0 to tiles/99
+  weir run --in text=book.txt count.wasm -- /in/text
+  weir job ls
+
+WEIR_MASTER names the master, WEIR_LOG what is logged to stderr (such as `info`).";
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Run(Box<run::RunArgs>),
+    Dev(serve::DevArgs),
+    Master(serve::MasterArgs),
+    Agent(serve::AgentArgs),
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    Put(put::PutArgs),
+    Get(put::GetArgs),
+    Status(status::StatusArgs),
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+fn main() -> ExitCode {
+    let weir = Weir::parse();
+    start_logging();
+    let runtime = match tokio::runtime::Runtime::new().context("cannot start the runtime") {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    let ended = runtime.block_on(dispatch(weir.command));
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    ended.unwrap_or_else(|error| failed(&error))
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(*args).await,
+        Command::Dev(args) => serve::dev(args).await,
+        Command::Master(args) => serve::master(args).await,
+        Command::Agent(args) => serve::agent(args).await,
+        Command::Job(command) => job::run(command).await,
+        Command::Put(args) => put::put(args).await,
+        Command::Get(args) => put::get(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Bench(command) => bench::run(command).await,
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Tells an error, each cause on its own line; whoever closed our stdout needs to hear nothing.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if text::output_closed(error) {
+        return ExitCode::from(exit::OUTPUT_CLOSED);
+    }
+    text::print_error(&told(error));
+    ExitCode::from(exit::WEIR_FAILED)
+}
+
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    let mut last = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let cause = cause.to_string();
+        // Some libraries repeat the source in their own message.
+        if depth > 0 && last.ends_with(&cause) {
+            continue;
+        }
+        let before = if depth == 0 { "error: " } else { "  because " };
+        let lines: Vec<_> = cause.lines().map(text::plain).collect();
+        told.push_str(&format!("{before}{}\n", lines.join("\n  ")));
+        last = cause;
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Weir::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_run_shows_every_exit_code() {
+        let mut command = Weir::command();
+        let run = command.find_subcommand_mut("run").expect("run");
+        let help = run.render_help().to_string();
+        for (code, word, _) in exit::TABLE {
+            assert!(help.contains(&format!("{code}  {word}")), "{code}");
+        }
+    }
+
+    #[test]
+    fn guests_arguments_follow_two_dashes() {
+        let parsed =
+            Weir::try_parse_from(["weir", "run", "--fuel", "5G", "a.wasm", "--", "--fuel"]);
+        assert!(parsed.is_ok(), "{parsed:?}");
+        assert!(Weir::try_parse_from(["weir", "run", "--fuel", "5X", "a.wasm"]).is_err());
+        assert!(Weir::try_parse_from(["weir", "run", "--in", "nothing", "a.wasm"]).is_err());
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_without_control_characters() {
+        let error = anyhow::anyhow!("no such\x1b[2J file").context("cannot run a.wasm");
+        let expected = "error: cannot run a.wasm\n  because no such\u{fffd}[2J file\n";
+        assert_eq!(told(&error), expected);
+    }
+}

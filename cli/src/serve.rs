@@ -1,0 +1,181 @@
+//! `weir dev`, `weir master` and `weir agent`: processes that run until they are told to stop.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result};
+use weir_sdk::proto::units::parse_bytes;
+
+use crate::{
+    connect::DEFAULT_ADDRESS,
+    embed::{self, Cluster, Ephemeral, Offer},
+    machine,
+    signals::Interrupts,
+    text,
+};
+
+/// What an agent offers to tasks.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OfferFlags {
+    /// Tasks that run at once, each on a core [default: all cores of this machine]
+    #[arg(long, value_name = "COUNT")]
+    cores: Option<NonZeroUsize>,
+    /// Memory for tasks [default: three quarters of this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+}
+
+impl OfferFlags {
+    fn offer(&self, name: Option<String>) -> Offer {
+        Offer::new(name, self.cores.map(NonZeroUsize::get), self.memory)
+    }
+}
+
+/// Run a whole cluster in this process: master, agent and store
+#[derive(Debug, clap::Args)]
+pub(crate) struct DevArgs {
+    /// Where jobs, results and blobs are kept [default: $XDG_DATA_HOME/weir or ~/.local/share/weir]
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing: a directory that is removed at the end
+    #[arg(long)]
+    ephemeral: bool,
+    /// Where clients connect; loopback only
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS, value_parser = parse_listen)]
+    listen: SocketAddr,
+    #[command(flatten)]
+    offer: OfferFlags,
+}
+
+/// Run a master: it keeps the jobs, schedules their tasks and holds the store
+#[derive(Debug, clap::Args)]
+pub(crate) struct MasterArgs {
+    /// Where jobs, results and blobs are kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Where clients and agents connect
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS, value_parser = parse_listen)]
+    listen: SocketAddr,
+    /// Listen off loopback without TLS: whoever reaches the port may run jobs and read data
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// Run an agent: it runs tasks for a master
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgentArgs {
+    /// Address of the cluster's master, such as `http://10.0.0.1:7400`
+    #[arg(long, value_name = "URL", env = "WEIR_MASTER")]
+    master: String,
+    /// Where compiled modules and cached blobs are kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Name of the agent, for people [default: this machine's]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    offer: OfferFlags,
+}
+
+/// Reads an address to listen on; port 0 lets the operating system choose.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let text = text.replacen("localhost:", "127.0.0.1:", 1);
+    text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400".to_owned())
+}
+
+/// Runs a cluster until it is told to stop.
+///
+/// # Errors
+/// When it does not start, or its master fails.
+pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    let offer = args.offer.offer(None);
+    if args.ephemeral {
+        let own = Ephemeral::start(args.listen, offer).await?;
+        let (cluster, data) = own.into_parts();
+        return run_cluster(cluster, data.path(), &mut interrupts).await;
+    }
+    let data_dir = match args.data_dir {
+        Some(data_dir) => data_dir,
+        None => machine::data_dir()?,
+    };
+    let cluster = Cluster::start(&data_dir, args.listen, offer).await?;
+    run_cluster(cluster, &data_dir, &mut interrupts).await
+}
+
+async fn run_cluster(
+    mut cluster: Cluster,
+    data_dir: &Path,
+    interrupts: &mut Interrupts,
+) -> Result<ExitCode> {
+    announce("a cluster", cluster.address(), data_dir)?;
+    tokio::select! {
+        biased;
+        () = interrupts.next() => {}
+        failure = cluster.failed() => return Err(failure),
+    }
+    cluster.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a master until it is told to stop.
+///
+/// # Errors
+/// When it does not start, or fails.
+pub(crate) async fn master(args: MasterArgs) -> Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut master = embed::start_master(args.data_dir.clone(), args.listen, args.insecure).await?;
+    announce("a master", master.address(), &args.data_dir)?;
+    tokio::select! {
+        biased;
+        () = interrupts.next() => {}
+        failure = embed::failure(&mut master) => return Err(failure),
+    }
+    master.stop().await.context("the master failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs an agent until it is told to stop.
+///
+/// # Errors
+/// When it does not start.
+pub(crate) async fn agent(args: AgentArgs) -> Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    let offer = args.offer.offer(args.name);
+    let scheme = if args.master.contains("://") { "" } else { "http://" };
+    let master = format!("{scheme}{}", args.master);
+    let what = format!("weir: agent {} for the master at {master}", offer.name);
+    let data = args.data_dir.display().to_string();
+    let agent = embed::start_agent(args.data_dir, master, offer).await?;
+    let line = format!("{}, data in {}", text::plain(&what), text::plain(&data));
+    text::print(&format!("{line}; Ctrl-C stops it\n")).context("cannot write to stdout")?;
+    interrupts.next().await;
+    agent.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one line of a server: whoever started it waits for this and reads the address from it.
+fn announce(what: &str, address: SocketAddr, data_dir: &Path) -> Result<()> {
+    let data = data_dir.display().to_string();
+    text::print(&format!(
+        "weir: {what} listens on http://{address}, data in {}; Ctrl-C stops it\n",
+        text::plain(&data)
+    ))
+    .context("cannot write to stdout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_may_say_localhost() {
+        assert_eq!(parse_listen("localhost:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert!(parse_listen("7400").is_err());
+        assert!(parse_listen("example.org:7400").is_err());
+    }
+}

@@ -1,0 +1,249 @@
+//! Adds up how the tasks of a job ended, in bounded memory however many there are. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use weir_sdk::{
+    proto::{
+        outcome::{Outcome, Trap, Usage},
+        range::{RangeSet, TaskRange},
+        units::{grouped, short_bytes, short_count, short_duration},
+    },
+    view::{JobStatus, JobView},
+};
+
+use crate::{exit, text::plain};
+
+/// Most failed tasks that are told one by one.
+pub(crate) const MAX_TOLD: usize = 10;
+/// Most frames of a trap that are told.
+const MAX_FRAMES: usize = 16;
+
+/// How the tasks of a job ended, as far as is known.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    seen: RangeSet,
+    succeeded: u32,
+    fuel: u64,
+    peak_memory_bytes: u64,
+    cancelled: u32,
+    /// The lowest task that did not succeed, and the exit code for that.
+    first: Option<(u32, u8)>,
+    /// The failures of the lowest tasks, cancelled ones left out; at most `MAX_TOLD`.
+    lowest: BTreeMap<u32, Outcome>,
+}
+
+impl Tally {
+    /// Adds a task's result. A second one of the same task does not count.
+    pub(crate) fn result(&mut self, task: u32, outcome: &Outcome, usage: Usage) {
+        if self.seen.contains(task) {
+            return;
+        }
+        self.seen.insert(TaskRange::single(task));
+        self.fuel = self.fuel.saturating_add(usage.fuel);
+        self.peak_memory_bytes = self.peak_memory_bytes.max(usage.peak_memory_bytes);
+        self.ended(task, outcome);
+    }
+
+    /// Adds what the scheduler said of tasks that have no result of their own.
+    pub(crate) fn verdict(&mut self, tasks: TaskRange, outcome: &Outcome) {
+        for task in tasks.start..tasks.end {
+            if !self.seen.contains(task) {
+                self.ended(task, outcome);
+            }
+        }
+        self.seen.insert(tasks);
+    }
+
+    fn ended(&mut self, task: u32, outcome: &Outcome) {
+        if outcome.succeeded() {
+            self.succeeded += 1;
+            return;
+        }
+        if self.first.is_none_or(|(first, _)| task < first) {
+            self.first = Some((task, exit::of_outcome(outcome)));
+        }
+        if *outcome == Outcome::Cancelled {
+            self.cancelled += 1;
+            return;
+        }
+        let among_lowest = self.lowest.len() < MAX_TOLD
+            || self.lowest.last_key_value().is_some_and(|(last, _)| task < *last);
+        if among_lowest {
+            self.lowest.insert(task, outcome.clone());
+            if self.lowest.len() > MAX_TOLD {
+                self.lowest.pop_last();
+            }
+        }
+    }
+
+    /// Tasks whose end is known.
+    pub(crate) fn ended_tasks(&self) -> u32 {
+        self.seen.len()
+    }
+
+    /// Whether this task's end is known.
+    pub(crate) fn knows(&self, task: u32) -> bool {
+        self.seen.contains(task)
+    }
+
+    /// Tasks that did not succeed.
+    pub(crate) fn unsuccessful(&self) -> u32 {
+        self.seen.len() - self.succeeded
+    }
+
+    /// Tasks that neither succeeded nor were cancelled.
+    fn failed(&self) -> u32 {
+        self.unsuccessful() - self.cancelled
+    }
+
+    /// What the command exits with: the code of the lowest task that failed.
+    pub(crate) fn exit_code(&self, status: JobStatus) -> u8 {
+        if status == JobStatus::Cancelled {
+            return exit::of_outcome(&Outcome::Cancelled);
+        }
+        self.first.map_or(exit::SUCCESS, |(_, code)| code)
+    }
+
+    /// A line for each of the lowest failures, its frames beneath a trap, and how many more there
+    /// are. What a guest says itself by its exit code is left out of a `quiet` telling.
+    pub(crate) fn failures(&self, quiet: bool) -> String {
+        let mut told = String::new();
+        for (task, outcome) in &self.lowest {
+            if quiet && matches!(outcome, Outcome::Failed { .. }) {
+                continue;
+            }
+            told.push_str(&format!("task {task}: {}\n", plain(&outcome.to_string())));
+            if let Outcome::Trapped(trap) = outcome {
+                told.push_str(&frames(trap));
+            }
+        }
+        let more = self.failed() as usize - self.lowest.len();
+        if more > 0 && !quiet {
+            told.push_str(&format!("and {} failed\n", count(more as u64, "more task")));
+        }
+        told
+    }
+
+    /// The line at the end: tasks, fuel, peak memory, wall time.
+    pub(crate) fn summary(&self, view: &JobView, wall: Duration) -> String {
+        format!(
+            "{} {}: {}; fuel {}, peak memory {}, {}\n",
+            view.id,
+            view.status.word(),
+            self.tasks(view.tasks),
+            short_count(self.fuel),
+            short_bytes(self.peak_memory_bytes),
+            short_duration(wall)
+        )
+    }
+
+    fn tasks(&self, tasks: u32) -> String {
+        let all = count(tasks.into(), "task");
+        if self.succeeded == tasks {
+            return all;
+        }
+        let mut parts = vec![format!("{} of {all} succeeded", grouped(self.succeeded.into()))];
+        for (number, what) in [(self.failed(), "failed"), (self.cancelled, "cancelled")] {
+            if number > 0 {
+                parts.push(format!("{} {what}", grouped(number.into())));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+fn frames(trap: &Trap) -> String {
+    let mut told = String::new();
+    for frame in trap.frames.iter().take(MAX_FRAMES) {
+        told.push_str(&format!("    at {}\n", plain(frame)));
+    }
+    if let Some(more) = trap.frames.len().checked_sub(MAX_FRAMES).filter(|more| *more > 0) {
+        told.push_str(&format!("    and {}\n", count(more as u64, "more frame")));
+    }
+    told
+}
+
+/// `1 task`, `1,000 tasks`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", grouped(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_sdk::proto::outcome::Exceeded;
+
+    use super::*;
+
+    const OK: Outcome = Outcome::Succeeded { exit_code: 0 };
+
+    fn out_of_fuel() -> Outcome {
+        Outcome::OutOfFuel(Exceeded { used: 5_000_000, limit: 5_000_000 })
+    }
+
+    #[test]
+    fn the_lowest_failed_task_gives_the_exit_code_in_whatever_order_results_come() {
+        let mut tally = Tally::default();
+        tally.result(9, &Outcome::Failed { exit_code: 7 }, Usage::default());
+        tally.result(3, &out_of_fuel(), Usage::default());
+        tally.result(0, &OK, Usage::default());
+        assert_eq!(tally.exit_code(JobStatus::Failed), 152);
+        assert_eq!(tally.exit_code(JobStatus::Cancelled), 130);
+    }
+
+    #[test]
+    fn many_failures_are_told_as_the_lowest_few_and_a_count() {
+        let mut tally = Tally::default();
+        for task in (0..1000).rev() {
+            tally.result(task, &out_of_fuel(), Usage::default());
+        }
+        let told = tally.failures(false);
+        assert_eq!(told.lines().count(), MAX_TOLD + 1, "{told}");
+        let first = "task 0: out of fuel: used 5,000,000 of 5,000,000\n";
+        assert!(told.starts_with(first), "{told}");
+        assert!(told.ends_with("and 990 more tasks failed\n"), "{told}");
+    }
+
+    #[test]
+    fn a_result_told_twice_counts_once() {
+        let mut tally = Tally::default();
+        let usage = Usage { fuel: 5, peak_memory_bytes: 6, wall_us: 7 };
+        tally.result(0, &OK, usage);
+        tally.result(0, &OK, usage);
+        tally.verdict(TaskRange::new(0, 3), &Outcome::Cancelled);
+        assert_eq!((tally.ended_tasks(), tally.unsuccessful(), tally.fuel), (3, 2, 5));
+    }
+
+    #[test]
+    fn cancelled_tasks_are_counted_and_not_told_one_by_one() {
+        let mut tally = Tally::default();
+        tally.result(0, &OK, Usage::default());
+        tally.result(1, &out_of_fuel(), Usage::default());
+        tally.verdict(TaskRange::new(2, 1000), &Outcome::Cancelled);
+        assert_eq!(tally.failures(false).lines().count(), 1);
+        assert_eq!(tally.tasks(1000), "1 of 1,000 tasks succeeded, 1 failed, 998 cancelled");
+    }
+
+    #[test]
+    fn a_trap_shows_its_frames_without_control_characters() {
+        let mut tally = Tally::default();
+        let trap = Trap {
+            kind: "unreachable".to_owned(),
+            message: "wasm `unreachable` executed".to_owned(),
+            frames: vec!["main\x1b[2J".to_owned(); 20],
+        };
+        tally.result(2, &Outcome::Trapped(trap), Usage::default());
+        let told = tally.failures(true);
+        assert!(told.starts_with("task 2: trapped: wasm `unreachable` executed\n    at main"));
+        assert!(told.ends_with("and 4 more frames\n"), "{told}");
+        assert!(!told.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_quiet_telling_leaves_a_guests_own_exit_code_to_the_exit_code() {
+        let mut tally = Tally::default();
+        tally.result(0, &Outcome::Failed { exit_code: 3 }, Usage::default());
+        assert_eq!(tally.failures(true), "");
+        assert_eq!(tally.failures(false), "task 0: failed with exit code 3\n");
+    }
+}

@@ -1,0 +1,305 @@
+//! A connection to a cluster, and the questions that one call answers.
+//!
+//! Bytes are put in [`crate::data`], jobs submitted in [`crate::submit`] and watched in
+//! [`crate::watch`].
+
+use std::time::Duration;
+
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint},
+};
+use weir_proto::{
+    id::{JobId, Namespace},
+    wire::{
+        self, cluster_client::ClusterClient, jobs_client::JobsClient, store_client::StoreClient,
+    },
+};
+
+use crate::{
+    rpc::{self, RpcError},
+    view::{ClusterStatus, JobView},
+};
+
+/// Longest wait for a connection to be made.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of one answer that the client takes: a list of jobs with large specs.
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// How often a quiet connection is probed, so that a watch notices a master that vanished.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A client of one cluster; cheap to clone, each clone shares the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) channel: Channel,
+    address: String,
+    namespace: Namespace,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address cannot be one.
+    #[error("{address:?} is not a master's address: {why}; write it like `127.0.0.1:7400`")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No process listens there, or the way to it is closed.
+    #[error(
+        "nobody listens at {address} ({why}); start a cluster with `weir dev`, or say where its \
+         master is"
+    )]
+    NobodyListens {
+        /// Where it was tried.
+        address: String,
+        /// What the operating system says.
+        why: String,
+    },
+    /// Something else listens there.
+    #[error(
+        "what listens at {address} is not a Weir master ({why}); say where the cluster's master is"
+    )]
+    NotWeir {
+        /// Where it was tried.
+        address: String,
+        /// How that showed.
+        why: String,
+    },
+}
+
+/// Why a question about a job has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// The cluster has no such job.
+    #[error("there is no {job} in the cluster at {address}; `weir job ls` lists what there is")]
+    NoSuchJob {
+        /// Which.
+        job: JobId,
+        /// Which cluster.
+        address: String,
+    },
+    /// The call failed.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+}
+
+impl Client {
+    /// Connects to the master at an address such as `127.0.0.1:7400` or `http://host:7400`, in the
+    /// namespace `default`.
+    ///
+    /// # Errors
+    /// `Address` when it cannot be one, `NobodyListens` when no connection comes about in
+    /// `CONNECT_TIMEOUT`, `NotWeir` when what answers is something else.
+    pub async fn connect(address: &str) -> Result<Client, ConnectError> {
+        let address = plain_address(address)?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| wrong_address(&address, &chain(&error)))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|error| ConnectError::NobodyListens {
+            address: address.clone(),
+            why: innermost(&error),
+        })?;
+        let client = Client { channel, address, namespace: Namespace::default_namespace() };
+        client.greet().await?;
+        Ok(client)
+    }
+
+    /// The same connection, in another namespace.
+    pub fn in_namespace(&self, namespace: Namespace) -> Client {
+        Client { namespace, ..self.clone() }
+    }
+
+    /// Where the master is: `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The namespace of what is put, fetched and submitted.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What is known of a job.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, or `Rpc` when the master does not answer.
+    pub async fn job(&self, job: JobId) -> Result<JobView, JobError> {
+        let asked = rpc::retry(|| {
+            let mut jobs = self.jobs_rpc();
+            async move { jobs.get(wire::GetJobRequest { job: job.0 }).await }
+        });
+        self.job_view(job, asked.await)
+    }
+
+    /// The jobs of all namespaces, newest first.
+    ///
+    /// # Errors
+    /// When the master does not answer.
+    pub async fn jobs(&self) -> Result<Vec<JobView>, RpcError> {
+        let listed = rpc::retry(|| {
+            let mut jobs = self.jobs_rpc();
+            async move { jobs.list(wire::ListJobsRequest { namespace: String::new() }).await }
+        });
+        let listed = listed.await.map_err(|status| self.failed(&status))?;
+        let views = listed.jobs.into_iter().map(JobView::try_from);
+        views.collect::<Result<_, _>>().map_err(|m| RpcError::answer(&self.address, m))
+    }
+
+    /// Ends a job; its tasks without a result get the outcome `Cancelled`. Does nothing to a job
+    /// that has ended.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, or `Rpc` when the master does not answer.
+    pub async fn cancel(&self, job: JobId) -> Result<JobView, JobError> {
+        let asked = rpc::retry(|| {
+            let mut jobs = self.jobs_rpc();
+            async move { jobs.cancel(wire::CancelRequest { job: job.0 }).await }
+        });
+        self.job_view(job, asked.await)
+    }
+
+    /// How the cluster is.
+    ///
+    /// # Errors
+    /// When the master does not answer.
+    pub async fn status(&self) -> Result<ClusterStatus, RpcError> {
+        let asked = rpc::retry(|| {
+            let mut cluster = ClusterClient::new(self.channel.clone())
+                .max_decoding_message_size(MAX_ANSWER_BYTES);
+            async move { cluster.status(wire::StatusRequest {}).await }
+        });
+        let status = asked.await.map_err(|status| self.failed(&status))?;
+        ClusterStatus::try_from(status).map_err(|m| RpcError::answer(&self.address, m))
+    }
+
+    /// Asks the store for nothing: any Weir master answers, and nothing else does.
+    async fn greet(&self) -> Result<(), ConnectError> {
+        let mut store = StoreClient::new(self.channel.clone());
+        let namespace = self.namespace.as_str().to_owned();
+        let request = wire::FindMissingRequest { namespace, digests: Vec::new() };
+        let greeting = tokio::time::timeout(CONNECT_TIMEOUT, store.find_missing(request)).await;
+        let not_weir = |why| Err(ConnectError::NotWeir { address: self.address.clone(), why });
+        match greeting {
+            Err(_) => not_weir(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())),
+            // A master of ours that is not ready yet, or does not let us: later calls will say so.
+            Ok(Err(status)) if std::error::Error::source(&status).is_none() => {
+                match status.code() {
+                    Code::Unimplemented | Code::Unknown | Code::Internal => {
+                        not_weir(rpc::sentence(&status))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Ok(Err(status)) => not_weir(rpc::sentence(&status)),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    pub(crate) fn jobs_rpc(&self) -> JobsClient<Channel> {
+        JobsClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER_BYTES)
+            .max_encoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub(crate) fn failed(&self, status: &Status) -> RpcError {
+        RpcError::from_status(&self.address, status)
+    }
+
+    pub(crate) fn job_failed(&self, job: JobId, status: &Status) -> JobError {
+        match status.code() {
+            Code::NotFound => JobError::NoSuchJob { job, address: self.address.clone() },
+            _ => JobError::Rpc(self.failed(status)),
+        }
+    }
+
+    fn job_view(
+        &self,
+        job: JobId,
+        answer: Result<wire::JobView, Status>,
+    ) -> Result<JobView, JobError> {
+        let view = answer.map_err(|status| self.job_failed(job, &status))?;
+        Ok(JobView::try_from(view).map_err(|m| RpcError::answer(&self.address, m))?)
+    }
+}
+
+/// `host:port` of an address that may be written as a URL.
+fn plain_address(address: &str) -> Result<String, ConnectError> {
+    if address.starts_with("https://") {
+        return Err(wrong_address(address, "TLS is not built yet"));
+    }
+    let plain = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    let Some((host, port)) = plain.rsplit_once(':') else {
+        return Err(wrong_address(address, "it has no port"));
+    };
+    if host.is_empty() || host.contains(['/', '@', ' ']) {
+        return Err(wrong_address(address, "it has no host"));
+    }
+    match port.parse::<u16>() {
+        Ok(1..) => Ok(plain.to_owned()),
+        _ => Err(wrong_address(address, "its port is not a number from 1 to 65535")),
+    }
+}
+
+fn wrong_address(address: &str, why: &str) -> ConnectError {
+    ConnectError::Address { address: address.to_owned(), why: why.to_owned() }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = format!("{told}: {cause}");
+        source = cause.source();
+    }
+    told
+}
+
+/// The cause at the bottom: `Connection refused (os error 111)`, without four layers above it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut bottom = error;
+    while let Some(cause) = bottom.source() {
+        bottom = cause;
+    }
+    bottom.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_written_as_a_url() {
+        for address in ["127.0.0.1:7400", "http://127.0.0.1:7400", "http://127.0.0.1:7400/"] {
+            assert_eq!(plain_address(address).expect(address), "127.0.0.1:7400");
+        }
+        assert_eq!(plain_address("[::1]:7400").expect("v6"), "[::1]:7400");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_one_is_told_with_its_reason() {
+        for (address, reason) in [
+            ("localhost", "no port"),
+            (":7400", "no host"),
+            ("localhost:x", "port"),
+            ("localhost:0", "port"),
+            ("https://localhost:7400", "TLS"),
+        ] {
+            let error = plain_address(address).expect_err(address).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn connecting_where_nobody_listens_says_where_and_what_to_do() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address").to_string();
+        drop(free);
+        let error = Client::connect(&address).await.expect_err("nobody").to_string();
+        assert!(error.contains(&address) && error.contains("weir dev"), "{error}");
+    }
+}

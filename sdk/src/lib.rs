@@ -1,0 +1,21 @@
+//! The client of a Weir cluster: put bytes, submit jobs, watch them, fetch what they left.
+//!
+//! Everything here speaks domain types of `weir-proto`; messages and gRPC stay inside. The command
+//! line is built on this crate alone. The way of a task begins in [`client`] and ends in [`watch`].
+
+pub mod client;
+
+pub mod rpc;
+
+pub mod data;
+
+pub mod submit;
+
+pub mod view;
+
+pub mod event;
+
+pub mod watch;
+
+pub use client::Client;
+pub use weir_proto as proto;
