@@ -31,6 +31,9 @@ use agents::{Hello, Sessions};
 
 /// How often [`Event::Tick`] should come, in milliseconds.
 pub const TICK_MS: u64 = 100;
+/// Ticks further apart than this mean that the clock jumped, or that this process stood still:
+/// agents had no chance to be heard.
+const MAX_TICK_GAP_MS: u64 = 1_000;
 /// Most proposals that are not committed yet; more are refused.
 const MAX_PROPOSALS: usize = 8_192;
 /// A snapshot is taken after this many log entries, or this many bytes of them.
@@ -149,6 +152,7 @@ pub struct Control {
     /// What only a leader has.
     table: Option<LeaseTable>,
     snapshots: Snapshots,
+    last_tick_ms: Option<u64>,
 }
 
 /// When to take the next snapshot.
@@ -198,7 +202,13 @@ impl Control {
             waiting: BTreeMap::new(),
             sessions: Sessions::default(),
             table: None,
-            snapshots: Snapshots { every: SNAPSHOT_ENTRIES, under_way: false, entries: 0, bytes: 0 },
+            snapshots: Snapshots {
+                every: SNAPSHOT_ENTRIES,
+                under_way: false,
+                entries: 0,
+                bytes: 0,
+            },
+            last_tick_ms: None,
         })
     }
 
@@ -294,7 +304,11 @@ impl Control {
 
     fn tick(&mut self, now_ms: u64) {
         self.node.tick();
+        let last_ms = self.last_tick_ms.replace(now_ms).unwrap_or(now_ms);
         let Some(table) = &mut self.table else { return };
+        if now_ms.abs_diff(last_ms) > MAX_TICK_GAP_MS {
+            table.clock_jumped(last_ms, now_ms);
+        }
         table.settle(now_ms);
         for agent in table.silent(now_ms) {
             self.lose(agent, now_ms);
@@ -477,8 +491,8 @@ impl Control {
     }
 
     fn snapshot_if_due(&mut self, actions: &mut Vec<Action>) {
-        let due =
-            self.snapshots.entries >= self.snapshots.every || self.snapshots.bytes >= SNAPSHOT_BYTES;
+        let due = self.snapshots.entries >= self.snapshots.every
+            || self.snapshots.bytes >= SNAPSHOT_BYTES;
         if !due || self.snapshots.under_way {
             return;
         }

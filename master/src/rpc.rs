@@ -6,6 +6,8 @@ mod agents;
 mod cluster;
 mod jobs;
 mod module;
+mod view;
+mod watch;
 
 use tonic::{Code, Status};
 use weir_proto::{job::SpecProblems, malformed::Malformed};

@@ -202,7 +202,8 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     let resources = Resources::from(required(wire.resources, "resources")?);
     if resources.cpu_millis < MIN_CPU_MILLIS {
         let cpu = resources.cpu_millis;
-        problems.push(format!("resource cpu_millis is {cpu}; it must be at least {MIN_CPU_MILLIS}"));
+        problems
+            .push(format!("resource cpu_millis is {cpu}; it must be at least {MIN_CPU_MILLIS}"));
     }
     for arg in &wire.args {
         if arg.contains('\0') {

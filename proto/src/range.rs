@@ -197,11 +197,11 @@ impl RangeSet {
     /// # Errors
     /// `Invalid` when a range is empty.
     pub fn from_wire(ranges: &[wire::Range]) -> Result<RangeSet, Malformed> {
-        let mut set = RangeSet::new();
-        for range in ranges {
-            set.insert((*range).try_into()?);
-        }
-        Ok(set)
+        let ranges = ranges.iter().map(|range| TaskRange::try_from(*range));
+        let mut ranges: Vec<TaskRange> = ranges.collect::<Result<_, _>>()?;
+        // In order, each insertion is at the end: a hostile list costs no more than sorting it.
+        ranges.sort_unstable();
+        Ok(ranges.into_iter().collect())
     }
 }
 

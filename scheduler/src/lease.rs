@@ -329,6 +329,20 @@ impl LeaseTable {
         }
     }
 
+    /// The clock jumped from one time to another: nobody was silent or waited meanwhile.
+    pub fn clock_jumped(&mut self, from_ms: u64, to_ms: u64) {
+        let shift = |time_ms: &mut u64| {
+            *time_ms = time_ms.saturating_add(to_ms).saturating_sub(from_ms);
+        };
+        shift(&mut self.awaited_until_ms);
+        for agent in self.agents.values_mut() {
+            shift(&mut agent.heard_ms);
+        }
+        for until_ms in self.stages.values_mut().flat_map(|queue| queue.cool.values_mut()) {
+            shift(until_ms);
+        }
+    }
+
     /// Agents not heard of for too long.
     pub fn silent(&self, now_ms: u64) -> Vec<AgentId> {
         let silent = |agent: &AttachedAgent| now_ms >= agent.heard_ms + AGENT_SILENCE_MS;

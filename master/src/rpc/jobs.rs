@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use weir_proto::{
@@ -16,15 +16,15 @@ use weir_proto::{
     limits::Resources,
     wire,
 };
-use weir_scheduler::{
-    explain::explain,
-    place::largest_agent,
-    state::{ClusterState, Job, JobLife},
-};
+use weir_scheduler::{place::largest_agent, state::Job};
 use weir_store::blobs::{BlobStore, GetError};
 
-use super::{malformed, module, problems, refused, stopping};
-use crate::{driver::Handle, watchers::News};
+use super::{
+    malformed, module, problems, refused, stopping,
+    view::{advice, view},
+    watch::Watch,
+};
+use crate::driver::Handle;
 
 /// Most jobs in one answer.
 const MAX_LISTED: usize = 1_000;
@@ -188,170 +188,5 @@ impl wire::jobs_server::Jobs for JobsService {
         // Ends with its stream: nobody reads, the job has ended, or the master stops.
         tokio::spawn(watch.run(news));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
-    }
-}
-
-/// One client's view of a job's history.
-struct Watch {
-    master: Handle,
-    job: JobId,
-    /// Of the last event sent.
-    position: wire::Position,
-    live: bool,
-    follow: bool,
-    events: mpsc::Sender<Result<wire::JobEvent, Status>>,
-}
-
-/// The client has gone, or has everything.
-struct Over;
-
-impl Watch {
-    async fn run(mut self, mut news: broadcast::Receiver<News>) {
-        // `Over` is how it ends, either way.
-        let _over = self.follow(&mut news).await;
-    }
-
-    async fn follow(&mut self, news: &mut broadcast::Receiver<News>) -> Result<(), Over> {
-        self.catch_up().await?;
-        loop {
-            match news.recv().await {
-                Ok(News::Live(chunk)) => {
-                    if self.live {
-                        let body = wire::job_event::Body::Live(chunk.into());
-                        self.send(wire::JobEvent { position: None, body: Some(body) }).await?;
-                    }
-                }
-                // Live chunks may be missed; what is committed is read from the state.
-                Ok(News::Changed) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                    self.catch_up().await?;
-                }
-                Err(broadcast::error::RecvError::Closed) => return Err(Over),
-            }
-        }
-    }
-
-    /// Sends what is committed and was not sent.
-    async fn catch_up(&mut self) -> Result<(), Over> {
-        let state = self.master.state();
-        let Some(job) = state.jobs.get(&self.job).cloned() else {
-            let gone = Status::not_found(format!("{} was forgotten", self.job));
-            return self.fail(gone).await;
-        };
-        for (position, event) in events_after(&job, &self.position) {
-            let body = match event {
-                Committed::Verdict(verdict) => wire::job_event::Body::Verdict(verdict),
-                Committed::Page(digest, accepted) => {
-                    match self.master.pages.get(&job.spec.namespace, digest).await {
-                        Ok(page) => wire::job_event::Body::Page(wire::PageEvent {
-                            page: page.to_vec(),
-                            accepted,
-                        }),
-                        Err(error) => return self.fail(Status::data_loss(error.to_string())).await,
-                    }
-                }
-            };
-            self.position = position;
-            self.send(wire::JobEvent { position: Some(position), body: Some(body) }).await?;
-        }
-        if !job.is_active() {
-            let ended = wire::job_event::Body::Ended(view(&job));
-            let position = Some(wire::Position { index: state.applied, sub: u32::MAX });
-            self.send(wire::JobEvent { position, body: Some(ended) }).await?;
-            return Err(Over);
-        }
-        if self.follow { Ok(()) } else { Err(Over) }
-    }
-
-    async fn send(&self, event: wire::JobEvent) -> Result<(), Over> {
-        self.events.send(Ok(event)).await.map_err(|_| Over)
-    }
-
-    async fn fail(&self, status: Status) -> Result<(), Over> {
-        // Whether the client hears it or has gone, the watch is over.
-        let _gone = self.events.send(Err(status)).await;
-        Err(Over)
-    }
-}
-
-enum Committed {
-    Page(Digest, Vec<wire::Range>),
-    Verdict(wire::Verdict),
-}
-
-/// Committed events of a job after a position, in the order of the log. `sub` counts the events of
-/// one log entry.
-fn events_after(job: &Job, after: &wire::Position) -> Vec<(wire::Position, Committed)> {
-    let mut events = Vec::new();
-    for stage in &job.stages {
-        // Pages are in the order of the log: a watcher that is up to date skips all but the last.
-        let from = stage.pages.binary_search_by(|page| {
-            page.index.cmp(&after.index).then(std::cmp::Ordering::Greater)
-        });
-        let from = from.unwrap_or_else(|from| from);
-        for page in stage.pages.iter().skip(from) {
-            let committed = Committed::Page(page.digest, page.accepted.to_wire());
-            events.push((page.index, committed));
-        }
-        for verdict in stage.verdicts.iter().filter(|verdict| verdict.index >= after.index) {
-            events.push((verdict.index, Committed::Verdict(verdict.clone().into())));
-        }
-    }
-    events.sort_by_key(|(index, _)| *index);
-    let mut sub = 0;
-    let mut last = 0;
-    let numbered = events.into_iter().map(|(index, event)| {
-        sub = if index == last { sub + 1 } else { 1 };
-        last = index;
-        (wire::Position { index, sub }, event)
-    });
-    numbered
-        .filter(|(position, _)| (position.index, position.sub) > (after.index, after.sub))
-        .collect()
-}
-
-/// What only the leader's soft state knows: running tasks, and why others wait.
-fn advice(
-    state: &ClusterState,
-    table: Option<&weir_scheduler::lease::LeaseTable>,
-    id: JobId,
-) -> (u32, Vec<String>) {
-    let (Some(table), Some(job)) = (table, state.jobs.get(&id)) else { return (0, Vec::new()) };
-    let stages =
-        (0..job.stages.len() as u32).map(|stage| weir_proto::id::StageId { job: id, stage });
-    let mut running = 0;
-    let mut waiting = Vec::new();
-    for stage in stages {
-        running += table.slots(stage);
-        waiting.extend(explain(state, table, stage).map(|reason| reason.to_string()));
-    }
-    (running, waiting)
-}
-
-/// A job as state has it.
-fn view(job: &Job) -> wire::JobView {
-    let succeeded = job.stages.iter().map(|stage| stage.succeeded).sum();
-    let failed = job.stages.iter().map(|stage| stage.failed()).sum();
-    let (status, ended_ms) = match job.life {
-        JobLife::Active => (wire::JobStatus::Active, None),
-        JobLife::Ended { at_ms, cancelled: true } => (wire::JobStatus::Cancelled, Some(at_ms)),
-        JobLife::Ended { at_ms, cancelled: false } => {
-            let status =
-                if failed == 0 { wire::JobStatus::Succeeded } else { wire::JobStatus::Failed };
-            (status, Some(at_ms))
-        }
-    };
-    wire::JobView {
-        job: job.id.0,
-        spec: Some((*job.spec).clone().into()),
-        status: status.into(),
-        submitted_ms: job.submitted_ms,
-        ended_ms,
-        tasks: job.tasks(),
-        succeeded,
-        failed,
-        running: 0,
-        fuel: job.stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.fuel)),
-        peak_memory_bytes: job.stages.iter().map(|s| s.peak_memory_bytes).max().unwrap_or(0),
-        waiting: Vec::new(),
     }
 }

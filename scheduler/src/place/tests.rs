@@ -265,6 +265,18 @@ fn a_silent_agent_is_noticed() {
     assert_eq!(leader.table.silent(AGENT_SILENCE_MS), [AgentId(1)]);
 }
 
+#[test]
+fn an_agent_is_not_silent_because_the_clock_jumped() {
+    let mut leader = Leader::new();
+    leader.now_ms = 1_000;
+    leader.attach(1, 2);
+    leader.table.clock_jumped(1_000, 900_000);
+    assert_eq!(leader.table.silent(900_000), []);
+    assert_eq!(leader.table.silent(900_000 + AGENT_SILENCE_MS), [AgentId(1)]);
+    leader.table.clock_jumped(900_000, 2_000);
+    assert_eq!(leader.table.silent(2_000), []);
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     Submit(u32, u64),
