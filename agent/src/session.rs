@@ -68,6 +68,8 @@ pub struct Session {
     /// Pages that no leader has said are stored, by `seq`.
     unstored: BTreeMap<u64, Unstored>,
     last_seq: u64,
+    /// Tasks to give back, in runs, of which the leader has not been told.
+    returned: Vec<Returned>,
     /// Tasks that run, as the executor last told.
     running: Vec<(LeaseId, u32)>,
     heartbeat_ms: u64,
@@ -101,6 +103,13 @@ struct HeldLease {
 }
 
 #[derive(Debug)]
+struct Returned {
+    lease: LeaseId,
+    range: TaskRange,
+    reason: String,
+}
+
+#[derive(Debug)]
 struct Unstored {
     lease: LeaseId,
     range: TaskRange,
@@ -116,6 +125,7 @@ impl Session {
             leases: BTreeMap::new(),
             unstored: BTreeMap::new(),
             last_seq: 0,
+            returned: Vec::new(),
             running: Vec::new(),
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
         }
@@ -128,7 +138,11 @@ impl Session {
         let mut actions = Vec::new();
         match event {
             Event::Tick => {}
-            Event::Connected => actions.push(Action::Send(self.hello())),
+            Event::Connected => {
+                // A hello tells what is held, and so what is not.
+                self.returned.clear();
+                actions.push(Action::Send(self.hello()));
+            }
             Event::Disconnected => self.disconnected(now_ms),
             Event::Received(message) => self.receive(message, now_ms, &mut actions),
             Event::Finished(ended) => {
@@ -142,6 +156,7 @@ impl Session {
                 }
             }
         }
+        self.send_returned(&mut actions);
         self.send_due_pages(now_ms, &mut actions);
         self.keep_in_touch(now_ms, &mut actions);
         actions
@@ -240,7 +255,6 @@ impl Session {
 
     fn finished(&mut self, ended: Finished, now_ms: u64, actions: &mut Vec<Action>) {
         let Finished { lease: id, task, end } = ended;
-        let up = self.is_up();
         let Some(lease) = self.leases.get_mut(&id) else { return };
         if !lease.unfinished.contains(task.index) {
             return;
@@ -257,15 +271,35 @@ impl Session {
                 lease.results_bytes += result.encoded_size_hint();
                 lease.results.insert(task.index, result);
             }
-            // Without a connection the leader learns it from the next hello.
             End::CannotRun { reason } => {
                 lease.open.remove(range);
-                if up {
-                    let returned = AgentMessage::Returned { lease: id, range, reason };
-                    actions.push(Action::Send(returned));
-                }
+                self.give_back(id, range, reason);
                 self.end_if_empty(id, actions);
             }
+        }
+    }
+
+    /// A lease whose module cannot be had comes back as a whole: as one range, not task by task.
+    fn give_back(&mut self, lease: LeaseId, range: TaskRange, reason: String) {
+        match self.returned.last_mut() {
+            Some(last)
+                if last.lease == lease
+                    && last.range.end == range.start
+                    && last.reason == reason =>
+            {
+                last.range.end = range.end;
+            }
+            _ => self.returned.push(Returned { lease, range, reason }),
+        }
+    }
+
+    /// Without a welcome the leader learns it from the next hello, or after this one's answer.
+    fn send_returned(&mut self, actions: &mut Vec<Action>) {
+        if !self.is_up() {
+            return;
+        }
+        for Returned { lease, range, reason } in self.returned.drain(..) {
+            actions.push(Action::Send(AgentMessage::Returned { lease, range, reason }));
         }
     }
 

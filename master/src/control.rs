@@ -5,7 +5,7 @@
 
 mod agents;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use weir_proto::{
     agent::{AgentMessage, LiveChunk, MasterMessage},
@@ -153,6 +153,8 @@ pub struct Control {
     table: Option<LeaseTable>,
     snapshots: Snapshots,
     last_tick_ms: Option<u64>,
+    /// Writes under way, and the messages for peers that wait for each.
+    vouching: VecDeque<(u64, Vec<(NodeId, Vec<u8>)>)>,
 }
 
 /// When to take the next snapshot.
@@ -209,6 +211,7 @@ impl Control {
                 bytes: 0,
             },
             last_tick_ms: None,
+            vouching: VecDeque::new(),
         })
     }
 
@@ -243,7 +246,7 @@ impl Control {
         let mut actions = Vec::new();
         match event {
             Event::Tick => self.tick(now_ms),
-            Event::Persisted(number) => self.node.persisted(number),
+            Event::Persisted(number) => self.persisted(number, &mut actions),
             Event::SnapshotEncoded(snapshot) => actions.push(Action::PersistSnapshot(snapshot)),
             Event::SnapshotPersisted(index) => {
                 self.node.compact(index);
@@ -277,14 +280,9 @@ impl Control {
                 let send = |(to, bytes)| Action::ToPeer(to, bytes);
                 actions.extend(output.send.into_iter().map(send));
                 if let Some((number, write)) = output.persist {
-                    if write == LogWrite::default() && output.send_persisted.is_empty() {
-                        self.node.persisted(number);
-                    } else {
-                        actions.push(Action::Persist(number, write));
-                    }
+                    self.vouching.push_back((number, output.send_persisted));
+                    actions.push(Action::Persist(number, write));
                 }
-                // With one node in the group nobody is there to vouch to.
-                actions.extend(output.send_persisted.into_iter().map(send));
                 for entry in output.committed {
                     self.apply_entry(entry, now_ms, actions);
                 }
@@ -300,6 +298,16 @@ impl Control {
             }
         }
         self.snapshot_if_due(actions);
+    }
+
+    /// Messages that vouch for what is durable now may leave.
+    fn persisted(&mut self, number: u64, actions: &mut Vec<Action>) {
+        self.node.persisted(number);
+        while self.vouching.front().is_some_and(|(ordered, _)| *ordered <= number) {
+            let messages = self.vouching.pop_front().map(|(_, messages)| messages);
+            let messages = messages.unwrap_or_default().into_iter();
+            actions.extend(messages.map(|(to, bytes)| Action::ToPeer(to, bytes)));
+        }
     }
 
     fn tick(&mut self, now_ms: u64) {
@@ -422,9 +430,8 @@ impl Control {
                 actions.push(Action::JobChanged(job));
             }
             Effect::Done { stage, tasks } => {
-                if let Some(table) = &mut self.table {
-                    table.done(stage, &tasks);
-                }
+                let over = self.table.as_mut().map(|table| table.done(stage, &tasks));
+                self.sessions.revoke(over.unwrap_or_default(), actions);
                 actions.push(Action::JobChanged(stage.job));
             }
             Effect::KeepPage { namespace, digest, bytes } => {

@@ -32,6 +32,12 @@ pub struct Node {
     raw: RawNode<MemoryLog>,
     id: NodeId,
     seed: u64,
+    /// A hard state of which only the commit index is new. It need not be durable, for a restarted
+    /// node learns it again: it rides with the next write that must be.
+    commit_to_write: Option<Vec<u8>>,
+    /// The newest write that was ordered, and the newest that is durable.
+    ordered: u64,
+    durable: u64,
 }
 
 /// What has to happen outside, in this order.
@@ -106,7 +112,14 @@ impl Node {
         let alone = log.members() == [id.0];
         // raft-rs reports through slog; what we need to know of it comes out in `Output`.
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let mut node = Node { raw: RawNode::new(&config, log, &logger)?, id, seed };
+        let mut node = Node {
+            raw: RawNode::new(&config, log, &logger)?,
+            id,
+            seed,
+            commit_to_write: None,
+            ordered: 0,
+            durable: 0,
+        };
         if alone {
             node.raw.campaign()?;
         }
@@ -142,6 +155,7 @@ impl Node {
 
     /// The write of this number, and all before it, is durable.
     pub fn persisted(&mut self, number: u64) {
+        self.durable = self.durable.max(number);
         self.raw.on_persist_ready(number);
     }
 
@@ -158,19 +172,29 @@ impl Node {
             persist: None,
         };
         let entries = ready.take_entries();
-        let write = LogWrite {
-            entries: entries.iter().map(log_entry).collect(),
-            hard_state: ready.hs().map(encode),
-            snapshot: None,
-        };
+        if let Some(hard_state) = ready.hs() {
+            self.commit_to_write = Some(encode(hard_state));
+        }
+        let number = ready.number();
+        let must_write = ready.must_sync() || !output.send_persisted.is_empty();
+        if must_write {
+            let hard_state = self.commit_to_write.take();
+            let entries = entries.iter().map(log_entry).collect();
+            output.persist = Some((number, LogWrite { entries, hard_state, snapshot: None }));
+        }
         let log = self.raw.mut_store();
         if let Some(hard_state) = ready.hs() {
             log.set_hard_state(hard_state.clone());
         }
         log.append(entries);
-        // A write without content is reported too: readies are numbered without gaps.
-        output.persist = Some((ready.number(), write));
         self.raw.advance_append_async(ready);
+        // raft-rs takes a number for all before it. So one without a write is reported only when
+        // no write is under way; otherwise that one's report, or a later one's, covers it.
+        if must_write {
+            self.ordered = number;
+        } else if self.durable >= self.ordered {
+            self.raw.on_persist_ready(number);
+        }
         Some(output)
     }
 
@@ -322,6 +346,23 @@ mod tests {
         node.persisted(number);
         let output = node.output().expect("a committed entry");
         assert_eq!(output.committed.len(), 1);
+    }
+
+    #[test]
+    fn an_output_without_a_write_does_not_vouch_for_one_under_way() {
+        let mut node = Node::new(NodeId(1), &Recovered::default(), 7).expect("a node");
+        settle(&mut node, &mut Vec::new());
+        node.propose(Vec::new(), b"first".to_vec()).expect("a leader");
+        let (first, _) = node.output().expect("entries").persist.expect("a write");
+        node.propose(Vec::new(), b"second".to_vec()).expect("a leader");
+        node.output().expect("entries").persist.expect("a write under way");
+        node.persisted(first);
+        let mut committed = Vec::new();
+        while let Some(output) = node.output() {
+            assert!(output.persist.is_none(), "a commit index is not worth a write");
+            committed.extend(output.committed.into_iter().map(|entry| entry.data));
+        }
+        assert_eq!(committed, [b"first".to_vec()]);
     }
 
     #[test]

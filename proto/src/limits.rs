@@ -134,7 +134,8 @@ impl Resources {
 impl std::fmt::Display for Resources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let cores = f64::from(self.cpu_millis) / 1000.0;
-        write!(f, "{cores} cores and {}", units::short_bytes(self.memory_bytes))
+        let noun = if self.cpu_millis == 1000 { "core" } else { "cores" };
+        write!(f, "{cores} {noun} and {}", units::short_bytes(self.memory_bytes))
     }
 }
 

@@ -101,6 +101,10 @@ pub struct HeldLease {
     pub open: RangeSet,
     /// Those that ran when the agent last told.
     pub started: Vec<u32>,
+    /// Those whose results its agent has sent, and that are not committed yet.
+    sent: RangeSet,
+    /// Tasks that its agent may run although their results came from elsewhere.
+    surplus: RangeSet,
 }
 
 /// What comes of an agent's attaching.
@@ -113,7 +117,18 @@ pub struct Attached {
 impl HeldLease {
     /// What it takes of its agent: never more slots than tasks.
     pub fn used(&self) -> Resources {
-        self.each.times(self.slots.min(self.open.len()))
+        self.each.times(self.slots.min(self.open.len() + self.surplus.len()))
+    }
+
+    /// Tasks have a result. Its agent runs them all the same, unless the result is its own.
+    fn close(&mut self, tasks: &RangeSet) {
+        for range in tasks.ranges() {
+            let mut foreign = self.open.within(*range);
+            foreign.remove_all(&self.sent);
+            self.surplus.insert_all(&foreign);
+            self.open.remove(*range);
+            self.sent.remove(*range);
+        }
     }
 }
 
@@ -258,6 +273,13 @@ impl LeaseTable {
         gone.remove_all(&open);
         gone.remove_all(&stage.done);
         queue.waiting.insert_all(&gone);
+        let mut surplus = marks.open;
+        surplus.remove_all(&stage.done);
+        surplus.remove_all(&open);
+        for index in marks.started.iter().filter(|index| stage.done.contains(**index)) {
+            surplus.insert(TaskRange::single(*index));
+        }
+        let wanted = !open.is_empty();
         let held = HeldLease {
             agent,
             stage: marks.stage,
@@ -265,9 +287,11 @@ impl LeaseTable {
             each: spec.resources,
             open,
             started: marks.started,
+            sent: RangeSet::new(),
+            surplus,
         };
         self.insert_lease(marks.id, held);
-        true
+        wanted
     }
 
     /// Puts a lease in, unless it has no task left.
@@ -374,19 +398,34 @@ impl LeaseTable {
         }
     }
 
-    /// Tasks have a result, from whomever.
-    pub fn done(&mut self, stage: StageId, tasks: &RangeSet) {
-        let Some(queue) = self.stages.get_mut(&stage) else { return };
+    /// An agent sent results of a lease: it no longer runs these tasks.
+    pub fn sent(&mut self, agent: AgentId, lease: LeaseId, range: TaskRange) {
+        if let Some(held) = self.leases.get_mut(&lease).filter(|held| held.agent == agent) {
+            held.surplus.remove(range);
+            held.sent.insert_all(&held.open.within(range));
+        }
+    }
+
+    /// Tasks have a result, from whomever; returns the leases to revoke, with their agents: those
+    /// that are over while their agents may still run tasks of them.
+    pub fn done(&mut self, stage: StageId, tasks: &RangeSet) -> Vec<(AgentId, LeaseId)> {
+        let Some(queue) = self.stages.get_mut(&stage) else { return Vec::new() };
         queue.waiting.remove_all(tasks);
         queue.uncertain.remove_all(tasks);
+        let mut revoke = Vec::new();
         for id in queue.leases.clone() {
             let Some(held) = self.leases.get_mut(&id) else { continue };
-            held.open.remove_all(tasks);
+            held.close(tasks);
+            let (agent, surplus) = (held.agent, !held.surplus.is_empty());
             if held.open.is_empty() {
                 self.remove_lease(id);
+                if surplus {
+                    revoke.push((agent, id));
+                }
             }
         }
         self.rank(stage);
+        revoke
     }
 
     /// Learns from a page how long tasks of a stage take.
@@ -401,14 +440,22 @@ impl LeaseTable {
         };
     }
 
-    /// An agent gave tasks back.
-    pub fn give_back(&mut self, agent: AgentId, lease: LeaseId, range: TaskRange, now_ms: u64) {
+    /// An agent gave tasks back; returns whether to revoke the lease, which is over while its
+    /// agent may still run tasks of it.
+    pub fn give_back(
+        &mut self,
+        agent: AgentId,
+        lease: LeaseId,
+        range: TaskRange,
+        now_ms: u64,
+    ) -> bool {
         let Some(held) = self.leases.get_mut(&lease).filter(|held| held.agent == agent) else {
-            return;
+            return false;
         };
         let back = held.open.within(range);
         held.open.remove_all(&back);
-        let (stage, empty) = (held.stage, held.open.is_empty());
+        held.surplus.remove(range);
+        let (stage, empty, surplus) = (held.stage, held.open.is_empty(), !held.surplus.is_empty());
         if let Some(queue) = self.stages.get_mut(&stage) {
             queue.waiting.insert_all(&back);
             queue.cool.insert(agent, now_ms + COOL_DOWN_MS);
@@ -417,6 +464,7 @@ impl LeaseTable {
             self.remove_lease(lease);
         }
         self.rank(stage);
+        empty && surplus
     }
 
     /// A stage's job has ended; returns the leases to revoke, with their agents.
@@ -474,6 +522,8 @@ impl LeaseTable {
             each: lease.spec.resources,
             open: RangeSet::new(),
             started: Vec::new(),
+            sent: RangeSet::new(),
+            surplus: RangeSet::new(),
         });
         held.open.insert(lease.range);
         self.insert_lease(lease.id, held);

@@ -52,7 +52,7 @@ pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Place
     }
     let mut grants = Vec::new();
     while grants.len() < MAX_GRANTS {
-        let next = top_up(state, table).or_else(|| new_lease(state, table, now_ms));
+        let next = top_up(state, table, now_ms).or_else(|| new_lease(state, table, now_ms));
         let Some((agent, lease)) = next else { break };
         table.grant(agent, &lease);
         grants.push((agent, lease));
@@ -61,7 +61,7 @@ pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Place
 }
 
 /// More tasks for a lease that is half empty.
-fn top_up(state: &ClusterState, table: &LeaseTable) -> Option<(AgentId, Lease)> {
+fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(AgentId, Lease)> {
     table.leases().iter().find_map(|(id, held)| {
         let queue = table.stages().get(&held.stage)?;
         let waiting = queue.leasable();
@@ -73,6 +73,7 @@ fn top_up(state: &ClusterState, table: &LeaseTable) -> Option<(AgentId, Lease)> 
             || held.open.iter().any(|index| stage.losses.contains_key(&index))
             || held.open.len() > tasks / 2
             || !fits_more(table, held, tasks)
+            || queue.is_cooling(held.agent, now_ms)
             || somebody_has_less(state, table, held)
         {
             return None;

@@ -1,3 +1,5 @@
+//! Whole leases through the executor, with modules written as text.
+
 use std::time::{Duration, Instant};
 
 use weir_proto::{

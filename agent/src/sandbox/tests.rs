@@ -1,3 +1,5 @@
+//! Every way a guest can end, with its numbers, and what it cannot reach.
+
 use std::sync::{Arc, LazyLock};
 
 use weir_proto::{

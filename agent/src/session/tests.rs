@@ -1,3 +1,5 @@
+//! The session against scripts of what a master and an executor say.
+
 use weir_proto::{
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, Namespace},

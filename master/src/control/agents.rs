@@ -123,7 +123,9 @@ impl Control {
                 self.pages(session, agent, pages, now_ms, actions);
             }
             AgentMessage::Returned { lease, range, .. } => {
-                table.give_back(agent, lease, range, now_ms);
+                if table.give_back(agent, lease, range, now_ms) {
+                    self.sessions.revoke(vec![(agent, lease)], actions);
+                }
             }
             AgentMessage::Live(chunks) => actions.push(Action::Live(chunks)),
         }
@@ -210,6 +212,7 @@ impl Control {
             let wall_us: u64 = page.results.iter().map(|result| result.usage.wall_us).sum();
             if let Some(table) = &mut self.table {
                 table.measured(page.stage, wall_us / page.results.len() as u64);
+                table.sent(agent, sequenced.lease, page.range());
             }
         }
         let seqs = pages.iter().map(|page| page.seq).collect();

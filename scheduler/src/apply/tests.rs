@@ -1,3 +1,5 @@
+//! Commands one by one, and at random: what they change, and what must hold after each.
+
 use proptest::prelude::*;
 use weir_proto::{
     id::Incarnation,

@@ -1,3 +1,5 @@
+//! A leader without a log: what is leased to whom, and that no task is lost or leased twice.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -61,7 +63,9 @@ impl Leader {
                     let (stage, spec) = self.state.stage(id).expect("a known stage");
                     self.table.add_stage(id, spec.count, stage.leased_through);
                 }
-                Effect::Done { stage, tasks } => self.table.done(stage, &tasks),
+                Effect::Done { stage, tasks } => {
+                    self.table.done(stage, &tasks);
+                }
                 Effect::JobEnded(job) => {
                     self.table.remove_stage(StageId { job, stage: 0 });
                 }
