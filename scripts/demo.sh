@@ -28,8 +28,12 @@ check_that_it_is_built() {
 
 # A cluster of its own on a free port, so that the demo disturbs no other. Sets `dev` and WEIR_MASTER.
 start_cluster() {
+  # In a process group of its own (`set -m`), so that Ctrl-C does not reach it: told twice to stop, it
+  # would end before it has cleaned up.
+  set -m
   "$weir" dev --ephemeral --listen 127.0.0.1:0 > "$out/dev.log" 2>&1 &
   dev=$!
+  set +m
   trap stop_cluster EXIT
   local address= waited=0
   until address=$(sed -n 's/.* listens on http:\/\/\([^,]*\),.*/\1/p' "$out/dev.log") && [ -n "$address" ]; do

@@ -167,7 +167,8 @@ impl Agent {
             Arc::new(RemoteData::new(CachedStore::new(local, remote))),
             tokio::runtime::Handle::current(),
         )?;
-        let link = Link::new(Session::new(description.clone()), executor, endpoint.connect_lazy());
+        let session = Session::new(description.clone());
+        let link = Link::new(session, executor, endpoint.connect_lazy(), config.master);
         let (stop, stopped) = oneshot::channel();
         Ok(Agent { description, stop, link: tokio::spawn(link.run(stopped)) })
     }

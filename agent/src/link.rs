@@ -40,6 +40,9 @@ pub(crate) struct Link {
     /// When results were last taken, and whether there are new ones.
     taken: Instant,
     untaken: bool,
+    /// Where the master should be, and whether its absence was told.
+    address: String,
+    alone: bool,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Streaming<wire::MasterMessage>, Status>> + Send>>;
@@ -51,11 +54,26 @@ enum Connection {
 }
 
 impl Link {
-    pub(crate) fn new(session: Session, executor: Executor, channel: Channel) -> Link {
+    pub(crate) fn new(
+        session: Session,
+        executor: Executor,
+        channel: Channel,
+        address: String,
+    ) -> Link {
         let master = AgentsClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let now = Instant::now();
         let connection = Connection::None;
-        Link { session, executor, master, connection, started: now, taken: now, untaken: false }
+        Link {
+            session,
+            executor,
+            master,
+            connection,
+            started: now,
+            taken: now,
+            untaken: false,
+            address,
+            alone: false,
+        }
     }
 
     /// Runs until `shutdown` resolves; then stops the executor.
@@ -99,8 +117,17 @@ impl Link {
     }
 
     fn step(&mut self, event: Event) {
-        if matches!(event, Event::Disconnected) {
-            self.connection = Connection::None;
+        match event {
+            Event::Disconnected => {
+                self.connection = Connection::None;
+                if !std::mem::replace(&mut self.alone, true) {
+                    tracing::warn!(master = self.address, "no master answers; trying again");
+                }
+            }
+            Event::Received(_) if std::mem::replace(&mut self.alone, false) => {
+                tracing::warn!(master = self.address, "the master answers");
+            }
+            _ => {}
         }
         let running = self.executor.running();
         let now_ms = self.now_ms();
@@ -186,7 +213,7 @@ impl Connection {
                 Event::Connected
             }
             (Err(status), _) => {
-                tracing::info!(message = status.message(), "no connection to the master");
+                tracing::debug!(message = status.message(), "no connection to the master");
                 Event::Disconnected
             }
             (Ok(_), Connection::None | Connection::Open { .. }) => Event::Disconnected,

@@ -3,6 +3,7 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -34,6 +35,9 @@ const MAX_DOWNLOADS: usize = 8;
 /// Longest wait for a cancelled job to end.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long nothing may happen before it is told why.
+const NOTICE_AFTER: Duration = Duration::from_secs(3);
+
 /// What is done with a job's events.
 #[derive(Debug)]
 pub(crate) struct Follow {
@@ -47,6 +51,8 @@ pub(crate) struct Follow {
     pub(crate) wait: bool,
     /// What an interrupt does.
     pub(crate) on_interrupt: OnInterrupt,
+    /// Whether to say on stderr why nothing happens.
+    pub(crate) remarks: bool,
 }
 
 /// What Ctrl-C does to a job that is followed.
@@ -104,6 +110,8 @@ pub(crate) async fn follow(
         tally: Tally::default(),
     };
     let mut deadline = None;
+    let mut notice = pin!(tokio::time::sleep(NOTICE_AFTER));
+    let mut nothing_yet = plan.remarks;
     loop {
         let event = tokio::select! {
             biased;
@@ -117,7 +125,13 @@ pub(crate) async fn follow(
                 continue;
             }
             event = next_before(&mut watch, deadline) => event?,
+            () = &mut notice, if nothing_yet => {
+                nothing_yet = false;
+                tell_why_it_waits(client, job).await;
+                continue;
+            }
         };
+        nothing_yet = false;
         match event {
             Some(JobEvent::Ended(view)) => {
                 following.finish(&view).await?;
@@ -125,6 +139,17 @@ pub(crate) async fn follow(
             }
             Some(event) => following.event(event).await?,
             None => return Ok(Followed::Told),
+        }
+    }
+}
+
+/// Says why a job waits, if it does; not to know is no reason to stop.
+async fn tell_why_it_waits(client: &Client, job: JobId) {
+    if let Ok(view) = client.job(job).await
+        && view.running == 0
+    {
+        for reason in &view.waiting {
+            text::remark(&format!("{job} waits: {reason}"));
         }
     }
 }

@@ -143,6 +143,7 @@ async fn wait(args: WaitArgs) -> Result<ExitCode> {
         out: None,
         wait: true,
         on_interrupt: OnInterrupt::Leave,
+        remarks: !args.quiet,
     };
     match follow(&client, args.job, &mut interrupts, plan).await? {
         Followed::Ended { view, tally } => {
@@ -174,6 +175,7 @@ async fn logs(args: LogsArgs) -> Result<ExitCode> {
         out: None,
         wait: args.follow,
         on_interrupt: OnInterrupt::Leave,
+        remarks: args.follow,
     };
     match follow(&client, args.job, &mut interrupts, plan).await? {
         Followed::Ended { .. } | Followed::Told => Ok(ExitCode::SUCCESS),

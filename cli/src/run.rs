@@ -152,6 +152,7 @@ impl RunArgs {
             out: self.out.clone().map(|base| OutDir { base, by_index: array }),
             wait: true,
             on_interrupt: OnInterrupt::Cancel,
+            remarks: !self.quiet,
         };
         match follow(client, job, interrupts, plan).await {
             Ok(Followed::Ended { view, tally }) => {

@@ -7,8 +7,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
-use weir_sdk::proto::units::parse_bytes;
+use anyhow::{Context as _, Result, ensure};
+use weir_sdk::proto::{job::MAX_NAME_BYTES, units::parse_bytes};
 
 use crate::{
     connect::DEFAULT_ADDRESS,
@@ -75,7 +75,7 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Name of the agent, for people [default: this machine's]
-    #[arg(long)]
+    #[arg(long, value_parser = parse_name)]
     name: Option<String>,
     #[command(flatten)]
     offer: OfferFlags,
@@ -87,11 +87,25 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400".to_owned())
 }
 
+/// A master refuses an agent whose name could steer a terminal; better said here.
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > MAX_NAME_BYTES || text.chars().any(char::is_control) {
+        return Err(format!("write 1 to {MAX_NAME_BYTES} bytes without control characters"));
+    }
+    Ok(text.to_owned())
+}
+
 /// Runs a cluster until it is told to stop.
 ///
 /// # Errors
 /// When it does not start, or its master fails.
 pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode> {
+    ensure!(
+        args.listen.ip().is_loopback(),
+        "`weir dev` is for this machine alone and does not listen on {}; let it listen on 127.0.0.1, \
+         or start `weir master --insecure` and `weir agent` for other machines",
+        args.listen
+    );
     let mut interrupts = Interrupts::listen()?;
     let offer = args.offer.offer(None);
     if args.ephemeral {
@@ -177,5 +191,12 @@ mod tests {
         assert_eq!(parse_listen("localhost:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
         assert!(parse_listen("7400").is_err());
         assert!(parse_listen("example.org:7400").is_err());
+    }
+
+    #[test]
+    fn an_agents_name_cannot_steer_a_terminal() {
+        assert_eq!(parse_name("pi"), Ok("pi".to_owned()));
+        assert!(parse_name("pi\x1b[31m").is_err());
+        assert!(parse_name("").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Ctrl-C and SIGTERM: the first is a request, the second ends the process at once.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -8,6 +10,10 @@ use tokio::{
 use weir_sdk::proto::outcome::Outcome;
 
 use crate::exit;
+
+/// A signal so soon after the first is the same request: `timeout` sends each to the process and to
+/// its group.
+const SAME_REQUEST: Duration = Duration::from_millis(300);
 
 /// Tells when somebody wants the command to stop.
 #[derive(Debug)]
@@ -26,19 +32,21 @@ impl Interrupts {
         let mut terminate = signal(SignalKind::terminate()).context(about)?;
         let (ask, asked) = mpsc::channel(1);
         tokio::spawn(async move {
+            let mut first: Option<Instant> = None;
             loop {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
-                // The first request waits in the channel or has been taken; whoever asks again
-                // does not want to wait.
-                static ASKED: std::sync::Once = std::sync::Once::new();
-                if ASKED.is_completed() {
-                    std::process::exit(exit::of_outcome(&Outcome::Cancelled).into());
+                match first {
+                    None => {
+                        first = Some(Instant::now());
+                        // There is room for the one request that is ever sent.
+                        let _ = ask.try_send(());
+                    }
+                    Some(first) if first.elapsed() < SAME_REQUEST => {}
+                    Some(_) => std::process::exit(exit::of_outcome(&Outcome::Cancelled).into()),
                 }
-                ASKED.call_once(|| {});
-                let _ = ask.try_send(());
             }
         });
         Ok(Interrupts { asked })

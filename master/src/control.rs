@@ -31,9 +31,9 @@ use agents::{Hello, Sessions};
 
 /// How often [`Event::Tick`] should come, in milliseconds.
 pub const TICK_MS: u64 = 100;
-/// Ticks further apart than this mean that the clock jumped, or that this process stood still:
+/// Steps further apart than this mean that the clock jumped, or that this process stood still:
 /// agents had no chance to be heard.
-const MAX_TICK_GAP_MS: u64 = 1_000;
+const MAX_STEP_GAP_MS: u64 = 1_000;
 /// Most proposals that are not committed yet; more are refused.
 const MAX_PROPOSALS: usize = 8_192;
 /// A snapshot is taken after this many log entries, or this many bytes of them.
@@ -139,6 +139,9 @@ enum Waiting {
     Lost(AgentId),
 }
 
+/// Encoded messages, each with its receiver.
+type PeerMessages = Vec<(NodeId, Vec<u8>)>;
+
 /// A master.
 pub struct Control {
     node: Node,
@@ -152,9 +155,9 @@ pub struct Control {
     /// What only a leader has.
     table: Option<LeaseTable>,
     snapshots: Snapshots,
-    last_tick_ms: Option<u64>,
+    last_step_ms: Option<u64>,
     /// Writes under way, and the messages for peers that wait for each.
-    vouching: VecDeque<(u64, Vec<(NodeId, Vec<u8>)>)>,
+    vouching: VecDeque<(u64, PeerMessages)>,
 }
 
 /// When to take the next snapshot.
@@ -210,7 +213,7 @@ impl Control {
                 entries: 0,
                 bytes: 0,
             },
-            last_tick_ms: None,
+            last_step_ms: None,
             vouching: VecDeque::new(),
         })
     }
@@ -244,6 +247,7 @@ impl Control {
     /// Something happened; returns what is to be done. `now_ms` is Unix time.
     pub fn step(&mut self, event: Event, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.notice_clock(now_ms);
         match event {
             Event::Tick => self.tick(now_ms),
             Event::Persisted(number) => self.persisted(number, &mut actions),
@@ -310,13 +314,19 @@ impl Control {
         }
     }
 
-    fn tick(&mut self, now_ms: u64) {
-        self.node.tick();
-        let last_ms = self.last_tick_ms.replace(now_ms).unwrap_or(now_ms);
-        let Some(table) = &mut self.table else { return };
-        if now_ms.abs_diff(last_ms) > MAX_TICK_GAP_MS {
+    /// Looked at before each step: what is stamped after a jump must not be moved by it.
+    fn notice_clock(&mut self, now_ms: u64) {
+        let last_ms = self.last_step_ms.replace(now_ms).unwrap_or(now_ms);
+        if let Some(table) = &mut self.table
+            && now_ms.abs_diff(last_ms) > MAX_STEP_GAP_MS
+        {
             table.clock_jumped(last_ms, now_ms);
         }
+    }
+
+    fn tick(&mut self, now_ms: u64) {
+        self.node.tick();
+        let Some(table) = &mut self.table else { return };
         table.settle(now_ms);
         for agent in table.silent(now_ms) {
             self.lose(agent, now_ms);
@@ -487,11 +497,14 @@ impl Control {
     fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
         let Some(table) = &mut self.table else { return false };
         let placement = place::place(&self.state, table, now_ms);
-        let again = placement.grants.len() >= MAX_GRANTS || !placement.extensions.is_empty();
+        let mut again = placement.grants.len() >= MAX_GRANTS;
         for (stage, leased_through) in placement.extensions {
             let change = Change::ExtendLeases { stage, leased_through };
-            // If it is refused the mark stays; the next leader proposes it again.
-            let _proposed = self.propose(change, Waiting::Nothing, now_ms);
+            if self.propose(change, Waiting::Nothing, now_ms).is_ok() {
+                again = true;
+            } else if let Some(table) = &mut self.table {
+                table.not_extending(stage);
+            }
         }
         self.sessions.grant(placement.grants, actions);
         again

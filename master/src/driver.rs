@@ -104,6 +104,17 @@ impl Handle {
         self.state.borrow().clone()
     }
 
+    /// Waits until this master has applied what its log holds, or the loop has ended.
+    pub(crate) async fn wait_until_leading(&self) {
+        let mut state = self.state.clone();
+        while let Ok(false) = self.inspect(|control, _| control.table().is_some()).await {
+            // Whatever makes it lead is applied, and so published.
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     pub(crate) async fn send(&self, input: Input) -> Result<(), Stopping> {
         self.inbox.send(input).await.map_err(|_| Stopping)
     }

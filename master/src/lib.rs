@@ -62,7 +62,8 @@ pub struct MasterConfig {
 pub struct Master {
     address: SocketAddr,
     stop_driver: Option<oneshot::Sender<()>>,
-    driver: JoinHandle<Result<(), Failure>>,
+    /// Absent once it has ended by itself, and that was told.
+    driver: Option<JoinHandle<Result<(), Failure>>>,
     server: JoinHandle<()>,
 }
 
@@ -135,6 +136,8 @@ impl Master {
         let (stop_driver, driver_stopped) = oneshot::channel();
         let pages = Pages::new(store.clone());
         let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
+        // Whoever connects meanwhile waits, instead of hearing that its job is not known.
+        handle.wait_until_leading().await;
         let routes = server::routes(handle, store, HostNames::of_this_machine());
         // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
         let listener = listener.tap_io(|stream| {
@@ -147,7 +150,7 @@ impl Master {
                 tracing::error!(%error, "the server ended");
             }
         });
-        Ok(Master { address, stop_driver: Some(stop_driver), driver, server })
+        Ok(Master { address, stop_driver: Some(stop_driver), driver: Some(driver), server })
     }
 
     /// Where it listens.
@@ -160,20 +163,26 @@ impl Master {
     /// # Errors
     /// See [`Failure`].
     pub async fn failed(&mut self) -> Result<(), Failure> {
-        ended((&mut self.driver).await)
+        let Some(driver) = &mut self.driver else { return Ok(()) };
+        let result = driver.await;
+        self.driver = None;
+        ended(result)
     }
 
     /// Stops it: no new request, then no loop. What was acknowledged is durable anyway.
     ///
     /// # Errors
-    /// See [`Failure`]: it had ended by itself before.
+    /// See [`Failure`]: it had ended by itself before, and [`Master::failed`] was not asked.
     pub async fn stop(mut self) -> Result<(), Failure> {
         self.server.abort();
         if let Some(stop) = self.stop_driver.take() {
             // It may have ended by itself.
             let _ended = stop.send(());
         }
-        ended(self.driver.await)
+        match self.driver {
+            Some(driver) => ended(driver.await),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Numbers as people write and read them: `5G` of fuel, `64MiB`, `1m30s`, `1,000,000`.
 
-use std::time::Duration;
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    time::Duration,
+};
 
 use crate::malformed::Malformed;
 
@@ -104,7 +107,10 @@ fn parse_scaled(
         return Err(wrong("has no unit known here"));
     };
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: u64 = whole.parse().map_err(|_| wrong("is not a number"))?;
+    let whole: u64 = whole.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::PosOverflow => wrong("does not fit 64 bits"),
+        _ => wrong("is not a number"),
+    })?;
     let fraction: f64 = format!("0.{fraction}0").parse().map_err(|_| wrong("is not a number"))?;
     whole
         .checked_mul(factor)

@@ -4,16 +4,20 @@
 //! *leased*, or *uncertain*: an earlier leader may have leased it, and its agent has not told yet.
 //! [`crate::place`] reads the table and decides; the master records here what was decided.
 
+mod entries;
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::{
     agent::AgentDescription,
-    id::{AgentId, Incarnation, LeaseId, StageId, TaskId},
+    id::{AgentId, LeaseId, StageId, TaskId},
     lease::{Lease, LeaseMarks},
-    limits::Resources,
     range::{RangeSet, TaskRange},
 };
 
+use self::entries::Rank;
+pub use self::entries::{AttachedAgent, HeldLease, StageQueue};
 use crate::state::ClusterState;
 
 /// How long a new leader waits for agents that its predecessor knew, before it leases their tasks
@@ -45,91 +49,11 @@ pub struct LeaseTable {
     awaited_until_ms: u64,
 }
 
-/// An agent with a session, or one whose session broke a moment ago.
-#[derive(Debug, Clone)]
-pub struct AttachedAgent {
-    /// What it said of itself.
-    pub description: AgentDescription,
-    /// When it was last heard of.
-    pub heard_ms: u64,
-    /// Whether it has a session now.
-    pub connected: bool,
-    leases: BTreeSet<LeaseId>,
-}
-
-/// The tasks of an active stage, as the leader sees them.
-#[derive(Debug, Clone, Default)]
-pub struct StageQueue {
-    /// How many tasks it has.
-    pub count: u32,
-    /// The committed mark: only tasks below it may be leased.
-    pub leased_through: u32,
-    /// Tasks that nobody runs.
-    pub waiting: RangeSet,
-    /// Mean wall time of a task in microseconds; 0 before the first result.
-    pub mean_task_us: u64,
-    /// A mark that was proposed and is not applied yet.
-    pub extending: bool,
-    uncertain: RangeSet,
-    leases: BTreeSet<LeaseId>,
-    cool: BTreeMap<AgentId, u64>,
-    /// When it last got a lease, by the count of grants.
-    served: u64,
-    /// Its place in the table's order, if it has one.
-    rank: Option<Rank>,
-}
-
-/// Who gets a lease first: who has fewest slots out, then whose turn was longest ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    slots: u32,
-    served: u64,
-}
-
-/// A lease that is out.
-#[derive(Debug, Clone)]
-pub struct HeldLease {
-    /// Who holds it.
-    pub agent: AgentId,
-    /// Whose tasks they are.
-    pub stage: StageId,
-    /// How many may run at once.
-    pub slots: u32,
-    /// What each of them takes.
-    pub each: Resources,
-    /// Its tasks without a result.
-    pub open: RangeSet,
-    /// Those that ran when the agent last told.
-    pub started: Vec<u32>,
-    /// Those whose results its agent has sent, and that are not committed yet.
-    sent: RangeSet,
-    /// Tasks that its agent may run although their results came from elsewhere.
-    surplus: RangeSet,
-}
-
 /// What comes of an agent's attaching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// Leases of the agent whose tasks nobody wants any more.
     pub revoke: Vec<LeaseId>,
-}
-
-impl HeldLease {
-    /// What it takes of its agent: never more slots than tasks.
-    pub fn used(&self) -> Resources {
-        self.each.times(self.slots.min(self.open.len() + self.surplus.len()))
-    }
-
-    /// Tasks have a result. Its agent runs them all the same, unless the result is its own.
-    fn close(&mut self, tasks: &RangeSet) {
-        for range in tasks.ranges() {
-            let mut foreign = self.open.within(*range);
-            foreign.remove_all(&self.sent);
-            self.surplus.insert_all(&foreign);
-            self.open.remove(*range);
-            self.sent.remove(*range);
-        }
-    }
 }
 
 impl LeaseTable {
@@ -490,6 +414,13 @@ impl LeaseTable {
         }
     }
 
+    /// It could not be proposed; the next placement asks for it again.
+    pub fn not_extending(&mut self, stage: StageId) {
+        if let Some(queue) = self.stages.get_mut(&stage) {
+            queue.extending = false;
+        }
+    }
+
     /// `leased_through` of a stage was extended.
     pub fn extended(&mut self, stage: StageId, leased_through: u32) {
         let Some(queue) = self.stages.get_mut(&stage) else { return };
@@ -527,119 +458,5 @@ impl LeaseTable {
         });
         held.open.insert(lease.range);
         self.insert_lease(lease.id, held);
-    }
-
-    /// Agents with a session, or one that broke a moment ago.
-    pub fn agents(&self) -> &BTreeMap<AgentId, AttachedAgent> {
-        &self.agents
-    }
-
-    /// The life of an agent's process that is attached.
-    pub fn incarnation(&self, agent: AgentId) -> Option<Incarnation> {
-        self.agents.get(&agent).map(|agent| agent.description.incarnation)
-    }
-
-    /// Active stages.
-    pub fn stages(&self) -> &BTreeMap<StageId, StageQueue> {
-        &self.stages
-    }
-
-    /// Stages with waiting tasks, in the order in which they get leases.
-    pub fn order(&self) -> impl Iterator<Item = StageId> + '_ {
-        self.order.iter().map(|(_, id)| *id)
-    }
-
-    /// Stages whose committed mark is below their count.
-    pub fn partly_leasable(&self) -> impl Iterator<Item = (StageId, &StageQueue)> {
-        self.partly_leasable.iter().filter_map(|id| Some((*id, self.stages.get(id)?)))
-    }
-
-    /// Leases that are out.
-    pub fn leases(&self) -> &BTreeMap<LeaseId, HeldLease> {
-        &self.leases
-    }
-
-    /// What an agent's leases take of it.
-    pub fn used(&self, agent: AgentId) -> Resources {
-        let none = Resources { cpu_millis: 0, memory_bytes: 0 };
-        let Some(agent) = self.agents.get(&agent) else { return none };
-        let leases = agent.leases.iter().filter_map(|id| self.leases.get(id));
-        leases.fold(none, |sum, held| sum.plus(held.used()))
-    }
-
-    /// Slots of a stage that are out.
-    pub fn slots(&self, stage: StageId) -> u32 {
-        let Some(queue) = self.stages.get(&stage) else { return 0 };
-        let leases = queue.leases.iter().filter_map(|id| self.leases.get(id));
-        leases.map(|held| held.slots.min(held.open.len())).sum()
-    }
-
-    /// The leases of an agent.
-    pub fn leases_of(&self, agent: AgentId) -> impl Iterator<Item = (LeaseId, &HeldLease)> {
-        let ids = self.agents.get(&agent).into_iter().flat_map(|agent| &agent.leases);
-        ids.filter_map(|id| Some((*id, self.leases.get(id)?)))
-    }
-
-    /// What must hold at any time; for tests.
-    ///
-    /// # Panics
-    /// When it does not hold.
-    pub fn check_invariants(&self, state: &ClusterState) {
-        for (id, queue) in &self.stages {
-            let (stage, spec) = state.stage(*id).expect("a queued stage is known");
-            let mut seen = queue.waiting.clone();
-            let mut add = |tasks: &RangeSet| {
-                for range in tasks.ranges() {
-                    assert!(seen.within(*range).is_empty(), "{id}: {range} is in two places");
-                    seen.insert(*range);
-                }
-            };
-            add(&queue.uncertain);
-            for lease in &queue.leases {
-                add(&self.leases[lease].open);
-            }
-            assert_eq!(seen, stage.open(spec.count), "{id}: open tasks are somewhere");
-            assert_eq!(
-                queue.leased_through, stage.leased_through,
-                "{id}: the mark is the committed"
-            );
-            let rank = Rank { slots: self.slots(*id), served: queue.served };
-            let rank = (!queue.waiting.is_empty()).then_some(rank);
-            assert_eq!(queue.rank, rank, "{id} is ranked by its slots");
-        }
-        let ranked = self.stages.iter().filter_map(|(id, queue)| Some((queue.rank?, *id)));
-        assert_eq!(self.order, ranked.collect::<BTreeSet<_>>());
-        assert_eq!(
-            self.stages.keys().copied().collect::<Vec<_>>(),
-            state.active_stages().collect::<Vec<_>>()
-        );
-        for (id, agent) in &self.agents {
-            let (has, used) = (agent.description.resources, self.used(*id));
-            assert!(has.covers(used), "{id} has {has} and leases take {used}");
-        }
-        for (id, held) in &self.leases {
-            assert!(!held.open.is_empty(), "{id} is over and kept");
-            assert!(self.agents[&held.agent].leases.contains(id));
-        }
-    }
-}
-
-impl StageQueue {
-    /// Waiting tasks that the committed mark allows to lease.
-    pub fn leasable(&self) -> RangeSet {
-        match self.leased_through {
-            0 => RangeSet::new(),
-            mark => self.waiting.within(TaskRange::new(0, mark)),
-        }
-    }
-
-    /// Whether an agent gave tasks of this stage back a moment ago.
-    pub fn is_cooling(&self, agent: AgentId, now_ms: u64) -> bool {
-        self.cool.get(&agent).is_some_and(|until| now_ms < *until)
-    }
-
-    /// The leases of this stage.
-    pub fn leases(&self) -> &BTreeSet<LeaseId> {
-        &self.leases
     }
 }

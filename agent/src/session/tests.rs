@@ -174,6 +174,39 @@ fn a_task_that_cannot_run_is_given_back() {
 }
 
 #[test]
+fn a_lease_that_cannot_run_is_given_back_as_one_range() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 100));
+    let actions = session.step(Event::Finished((0..100).map(cannot_run).collect()), Vec::new(), 1);
+    let [Action::Stop(LEASE), Action::Send(AgentMessage::Returned { range, .. })] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*range, TaskRange::new(0, 100));
+}
+
+#[test]
+fn a_task_given_back_after_the_hello_is_told_after_the_welcome() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    session.step(Event::Disconnected, Vec::new(), 1);
+    session.step(Event::Connected, Vec::new(), 200);
+    let actions = session.step(Event::Finished(vec![cannot_run(0)]), Vec::new(), 201);
+    assert!(actions.is_empty(), "{actions:?}");
+    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000 };
+    let actions = session.step(Event::Received(welcome), Vec::new(), 202);
+    let [Action::Send(AgentMessage::Returned { range, .. })] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(*range, TaskRange::single(0));
+}
+
+fn cannot_run(index: u32) -> Finished {
+    let end = End::CannotRun { reason: "disk full".to_owned() };
+    Finished { lease: LEASE, task: STAGE.task(index), end }
+}
+
+#[test]
 fn heartbeats_carry_what_runs() {
     let mut session = welcomed();
     grant(&mut session, lease(0, 10));

@@ -21,9 +21,9 @@ fn main() -> ExitCode {
 fn run() -> Result<String, String> {
     let rounds = match env::args().nth(1) {
         None => 100_000,
-        Some(rounds) => {
-            rounds.parse().map_err(|_| format!("not a number: {rounds}\nusage: checksum [ROUNDS]"))?
-        }
+        Some(rounds) => rounds
+            .parse()
+            .map_err(|_| format!("not a number: {rounds}\nusage: checksum [ROUNDS]"))?,
     };
     let task = task_index()?;
     Ok(format!("task {task} checksum {:016x}", checksum(task, rounds)))

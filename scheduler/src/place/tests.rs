@@ -119,9 +119,12 @@ impl Leader {
     /// Results of the first `tasks` open tasks of a lease.
     fn finish(&mut self, lease: LeaseId, tasks: usize) {
         let Some(held) = self.table.leases().get(&lease) else { return };
-        let (stage, open) = (held.stage, held.open.clone());
+        let (agent, stage, open) = (held.agent, held.stage, held.open.clone());
         let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 1000 };
         let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
+        for index in open.iter().take(tasks) {
+            self.table.sent(agent, lease, TaskRange::single(index));
+        }
         let pages = open
             .iter()
             .take(tasks)
@@ -363,4 +366,47 @@ proptest! {
             prop_assert!(rounds < 20_000, "no progress: {:?}", leader.table.stages());
         }
     }
+}
+
+#[test]
+fn a_cancelled_job_is_called_back_from_its_agents() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    let stage = leader.submit(2, 1);
+    let granted = leader.place()[0].1.id;
+    assert_eq!(leader.table.done(stage, &RangeSet::below(2)), [(AgentId(1), granted)]);
+}
+
+#[test]
+fn a_lease_whose_agent_sent_every_result_ends_without_a_word() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    let stage = leader.submit(2, 1);
+    let granted = leader.place()[0].1.id;
+    leader.table.sent(AgentId(1), granted, TaskRange::new(0, 2));
+    assert_eq!(leader.table.done(stage, &RangeSet::below(2)), []);
+}
+
+#[test]
+fn a_task_done_elsewhere_takes_its_agent_until_its_own_result_comes() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    let stage = leader.submit(2, 1);
+    let granted = leader.place()[0].1.id;
+    let cpu_millis = |leader: &Leader| leader.table.used(AgentId(1)).cpu_millis;
+    assert_eq!(leader.table.done(stage, &RangeSet::below(1)), []);
+    assert_eq!(cpu_millis(&leader), 2_000);
+    leader.table.sent(AgentId(1), granted, TaskRange::single(0));
+    assert_eq!(cpu_millis(&leader), 1_000);
+}
+
+#[test]
+fn an_agent_that_gave_tasks_back_is_not_topped_up_with_them() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    leader.submit(100, 1);
+    let Lease { id, range, .. } = leader.place()[0].1.clone();
+    assert!(range.len() > 2);
+    leader.table.give_back(AgentId(1), id, TaskRange::new(1, range.end), leader.now_ms);
+    assert_eq!(leader.place(), []);
 }

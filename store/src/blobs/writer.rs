@@ -20,6 +20,9 @@ pub(super) struct GroupWriter {
     index: Arc<Index>,
     queue: Option<mpsc::Sender<Put>>,
     thread: Option<thread::JoinHandle<()>>,
+    /// Puts that were queued so far.
+    #[cfg(test)]
+    pub(super) queued: std::sync::atomic::AtomicUsize,
 }
 
 /// What one caller wants in one transaction.
@@ -35,7 +38,13 @@ impl GroupWriter {
         let thread = thread::Builder::new()
             .name("weir-store".to_owned())
             .spawn(move || write_groups(&written, puts))?;
-        Ok(GroupWriter { index, queue: Some(queue), thread: Some(thread) })
+        Ok(GroupWriter {
+            index,
+            queue: Some(queue),
+            thread: Some(thread),
+            #[cfg(test)]
+            queued: Default::default(),
+        })
     }
 
     /// Enters blobs in the index: durable, and all or none, when it returns.
@@ -43,14 +52,10 @@ impl GroupWriter {
         let queue = self.queue.as_ref().expect("the queue lives until the writer is dropped");
         let (done, written) = oneshot::channel();
         queue.send(Put { entries, done }).await.map_err(|_| PutError::Stopped)?;
+        #[cfg(test)]
+        self.queued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let result = written.await.map_err(|_| PutError::Stopped)?;
         result.map_err(|source| PutError::index(self.index.path(), source))
-    }
-
-    /// How many puts wait.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 }
 

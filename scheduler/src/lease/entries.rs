@@ -1,0 +1,110 @@
+//! What a lease table holds of an agent, of a stage and of a lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_proto::{
+    agent::AgentDescription,
+    id::{AgentId, LeaseId, StageId},
+    limits::Resources,
+    range::{RangeSet, TaskRange},
+};
+
+/// An agent with a session, or one whose session broke a moment ago.
+#[derive(Debug, Clone)]
+pub struct AttachedAgent {
+    /// What it said of itself.
+    pub description: AgentDescription,
+    /// When it was last heard of.
+    pub heard_ms: u64,
+    /// Whether it has a session now.
+    pub connected: bool,
+    pub(super) leases: BTreeSet<LeaseId>,
+}
+
+/// The tasks of an active stage, as the leader sees them.
+#[derive(Debug, Clone, Default)]
+pub struct StageQueue {
+    /// How many tasks it has.
+    pub count: u32,
+    /// The committed mark: only tasks below it may be leased.
+    pub leased_through: u32,
+    /// Tasks that nobody runs.
+    pub waiting: RangeSet,
+    /// Mean wall time of a task in microseconds; 0 before the first result.
+    pub mean_task_us: u64,
+    /// A mark that was proposed and is not applied yet.
+    pub extending: bool,
+    pub(super) uncertain: RangeSet,
+    pub(super) leases: BTreeSet<LeaseId>,
+    pub(super) cool: BTreeMap<AgentId, u64>,
+    /// When it last got a lease, by the count of grants.
+    pub(super) served: u64,
+    /// Its place in the table's order, if it has one.
+    pub(super) rank: Option<Rank>,
+}
+
+/// Who gets a lease first: who has fewest slots out, then whose turn was longest ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) slots: u32,
+    pub(super) served: u64,
+}
+
+/// A lease that is out.
+#[derive(Debug, Clone)]
+pub struct HeldLease {
+    /// Who holds it.
+    pub agent: AgentId,
+    /// Whose tasks they are.
+    pub stage: StageId,
+    /// How many may run at once.
+    pub slots: u32,
+    /// What each of them takes.
+    pub each: Resources,
+    /// Its tasks without a result.
+    pub open: RangeSet,
+    /// Those that ran when the agent last told.
+    pub started: Vec<u32>,
+    /// Those whose results its agent has sent, and that are not committed yet.
+    pub(super) sent: RangeSet,
+    /// Tasks that its agent may run although their results came from elsewhere.
+    pub(super) surplus: RangeSet,
+}
+
+impl HeldLease {
+    /// What it takes of its agent: never more slots than tasks.
+    pub fn used(&self) -> Resources {
+        self.each.times(self.slots.min(self.open.len() + self.surplus.len()))
+    }
+
+    /// Tasks have a result. Its agent runs them all the same, unless the result is its own.
+    pub(super) fn close(&mut self, tasks: &RangeSet) {
+        for range in tasks.ranges() {
+            let mut foreign = self.open.within(*range);
+            foreign.remove_all(&self.sent);
+            self.surplus.insert_all(&foreign);
+            self.open.remove(*range);
+            self.sent.remove(*range);
+        }
+    }
+}
+
+impl StageQueue {
+    /// Waiting tasks that the committed mark allows to lease.
+    pub fn leasable(&self) -> RangeSet {
+        match self.leased_through {
+            0 => RangeSet::new(),
+            mark => self.waiting.within(TaskRange::new(0, mark)),
+        }
+    }
+
+    /// Whether an agent gave tasks of this stage back a moment ago.
+    pub fn is_cooling(&self, agent: AgentId, now_ms: u64) -> bool {
+        self.cool.get(&agent).is_some_and(|until| now_ms < *until)
+    }
+
+    /// The leases of this stage.
+    pub fn leases(&self) -> &BTreeSet<LeaseId> {
+        &self.leases
+    }
+}
