@@ -1,0 +1,61 @@
+# Every target does its own set-up. One optimised profile (--release) serves all of them, so that
+# Wasmtime is compiled once; --locked, so that what is built is what Cargo.lock says.
+
+WEIR := $(or $(CARGO_TARGET_DIR),target)/release/weir
+SEEDS ?= 200
+CARGO_FLAGS := --release --locked
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: guests binary ## draw a picture with 256 tasks, count words, print a summary
+	@WEIR="$(WEIR)" scripts/demo.sh
+
+.PHONY: test
+test: guests binary ## run every test, those of the documentation included
+	@if cargo nextest --version > /dev/null 2>&1; then \
+	  echo 'cargo nextest run $(CARGO_FLAGS) --workspace'; \
+	  cargo nextest run $(CARGO_FLAGS) --workspace; \
+	else \
+	  echo 'cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests'; \
+	  cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests; \
+	fi
+	cargo test $(CARGO_FLAGS) --workspace --doc
+
+.PHONY: check
+check: ## formatting, clippy, documentation, dependencies; any warning fails
+	cargo fmt --all --check
+	cd examples-wasm && cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --no-deps --workspace
+	@if cargo deny --version > /dev/null 2>&1; then \
+	  echo 'cargo deny --locked check'; \
+	  cargo deny --locked check; \
+	else \
+	  echo 'check: cargo-deny is not installed, so licences, bans and advisories are not checked'; \
+	  echo 'check: `cargo install cargo-deny --locked` installs it'; \
+	fi
+
+.PHONY: guests
+guests: ## build the example guests, with a compiler for them if there is none
+	scripts/guests.sh
+
+.PHONY: sim
+sim: ## simulate a cluster under faults: make sim SEEDS=5000
+	WEIR_SEEDS=$(SEEDS) cargo test $(CARGO_FLAGS) -p weir-tests --test simulation every_invariant -- --nocapture
+
+.PHONY: bench
+bench: binary ## how many tasks a second, as an array and one by one
+	"$(WEIR)" bench tasks --count 100000 --array
+	"$(WEIR)" bench tasks --count 2000 --single
+
+.PHONY: clean
+clean: ## remove everything that was built
+	cargo clean
+	cd examples-wasm && cargo clean
+
+.PHONY: binary
+binary:
+	cargo build $(CARGO_FLAGS) -p weir

@@ -1,0 +1,8 @@
+//! The whole system under test: what tests of several crates together share. [`cluster`] starts real
+//! processes.
+
+pub mod cluster;
+
+pub mod guests;
+
+pub mod simulation;

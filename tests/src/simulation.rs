@@ -1,0 +1,153 @@
+//! A whole cluster in one thread: one master, two agents and some clients, with a clock, a disk and
+//! a network that a seed decides. Faults strike, then it heals, and every job must end.
+//!
+//! What is simulated is the shells; [`weir_master::control`] and [`weir_agent::session`] are the
+//! real ones. After every step the invariants are checked; a failing seed replays exactly. More
+//! than one master, and the store's own faults, are left out.
+
+mod random;
+
+mod workload;
+
+mod disk;
+
+mod network;
+
+mod executor;
+
+mod observer;
+
+mod broken;
+
+mod world;
+
+mod master;
+
+mod agents;
+
+mod clients;
+
+mod faults;
+
+mod runner;
+
+use std::collections::BTreeMap;
+
+use weir_proto::digest::Digest;
+
+pub use runner::{Failure, first_failure, replay, run};
+
+/// Which cluster is simulated: the real one, or one broken on purpose to see that it is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// As it is built.
+    Correct,
+    /// The disk says that a write is durable before it is.
+    AcknowledgeBeforeSync,
+    /// A page that comes again counts again.
+    ApplyPagesTwice,
+    /// A task's later result replaces its first.
+    OverwriteResults,
+}
+
+/// What is kept of what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing.
+    Off,
+    /// The digest of all lines.
+    Hash,
+    /// Every line, on stdout, and the digest.
+    Print,
+}
+
+/// A simulation that found nothing wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How many things happened.
+    pub events: u64,
+    /// How long it took on the cluster's clock, in microseconds.
+    pub virtual_us: u64,
+    /// What happened how often.
+    pub counts: Counts,
+    /// The digest of the trace; of nothing when it was off.
+    pub trace: Digest,
+}
+
+/// What a simulation is for: one in which some of these never happen proves little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fact {
+    /// The master crashed.
+    MasterCrash,
+    /// It lost writes that were not durable.
+    LostWrite,
+    /// It kept writes that nobody had reported.
+    UnreportedWrite,
+    /// An agent crashed.
+    AgentCrash,
+    /// A task took its agent with it.
+    Poison,
+    /// A connection broke by itself.
+    BrokenConnection,
+    /// An agent could not reach the master for a while.
+    CutOff,
+    /// The master's clock jumped.
+    ClockJump,
+    /// A snapshot became durable.
+    Snapshot,
+    /// A message with pages came twice.
+    RepeatedPages,
+    /// A message with grants came twice.
+    RepeatedGrants,
+    /// A page came when all its tasks had results.
+    LatePage,
+    /// An agent could not run a task.
+    Returned,
+    /// A request was sent again after its answer.
+    ResentRequest,
+    /// A job was cancelled.
+    Cancelled,
+    /// A task ended because it had lost too many agents.
+    LostTooOften,
+}
+
+impl Fact {
+    /// All of them.
+    pub const ALL: [Fact; 16] = [
+        Fact::MasterCrash,
+        Fact::LostWrite,
+        Fact::UnreportedWrite,
+        Fact::AgentCrash,
+        Fact::Poison,
+        Fact::BrokenConnection,
+        Fact::CutOff,
+        Fact::ClockJump,
+        Fact::Snapshot,
+        Fact::RepeatedPages,
+        Fact::RepeatedGrants,
+        Fact::LatePage,
+        Fact::Returned,
+        Fact::ResentRequest,
+        Fact::Cancelled,
+        Fact::LostTooOften,
+    ];
+}
+
+/// How often each fact was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<Fact, u64>);
+
+impl Counts {
+    /// How often this was seen.
+    pub fn of(&self, fact: Fact) -> u64 {
+        self.0.get(&fact).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, fact: Fact, times: u64) {
+        *self.0.entry(fact).or_default() += times;
+    }
+
+    fn add_all(&mut self, other: &Counts) {
+        other.0.iter().for_each(|(fact, times)| self.add(*fact, *times));
+    }
+}

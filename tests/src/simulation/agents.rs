@@ -1,0 +1,324 @@
+//! The agents' shell in a simulation: [`Session`] with a fake executor, connections that break, and
+//! what must hold after each step.
+
+use std::fmt;
+
+use weir_agent::{
+    executor::{End, Finished},
+    session::{Action, Event, Session},
+};
+use weir_master::control::SessionId;
+use weir_proto::{
+    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage},
+    id::{AgentId, Incarnation, LeaseId},
+    limits::Resources,
+    wire,
+};
+
+use super::{
+    Fact,
+    executor::{Attempt, Executor},
+    network::Way,
+    random::Random,
+    workload,
+    world::{Happening, World, trace},
+};
+
+/// Most leases that an agent holds, with those whose last pages are on their way.
+const MAX_HELD_LEASES: usize = 64;
+/// An agent's session gets a tick this often even when it asked for none.
+const TICK_EVERY_US: u64 = 1_000_000;
+
+/// An agent's machine.
+pub(super) struct AgentHost {
+    id: AgentId,
+    resources: Resources,
+    process: Option<Process>,
+    /// One in so many tasks cannot run there while there are faults.
+    flakiness: u64,
+    /// Until when it cannot reach the master.
+    pub(super) cut_off_until_us: u64,
+}
+
+/// One life of an agent's process.
+struct Process {
+    incarnation: u64,
+    session: Session,
+    executor: Executor,
+    connection: Option<SessionId>,
+    wakes_us: Option<u64>,
+    /// Results are about to be taken from the executor.
+    is_taking: bool,
+    started_us: u64,
+}
+
+impl AgentHost {
+    pub(super) fn new(number: usize, random: &mut Random) -> AgentHost {
+        let cpu_millis = random.pick(&[2_000, 3_000, 4_000]);
+        let memory_bytes = random.pick(&[1 << 30, 4 << 30]);
+        AgentHost {
+            id: AgentId(0xa0 + number as u64),
+            resources: Resources { cpu_millis, memory_bytes },
+            process: None,
+            flakiness: random.pick(&[10, 100, 1_000]),
+            cut_off_until_us: 0,
+        }
+    }
+
+    /// It is up and holds nothing.
+    pub(super) fn is_idle(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.session.leases() == 0)
+    }
+
+    fn describe(&self, incarnation: u64) -> AgentDescription {
+        AgentDescription {
+            id: self.id,
+            incarnation: Incarnation(incarnation),
+            name: "simulated".to_owned(),
+            architecture: "none".to_owned(),
+            profile: "weir-1".to_owned(),
+            resources: self.resources,
+            fuel_per_second: 1_000_000_000,
+            version: "0".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for AgentHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(process) = &self.process else { return write!(f, "{} is down", self.id) };
+        write!(f, "{} holds {} leases", self.id, process.session.leases())?;
+        write!(f, " and runs [{}]", process.executor.describe())
+    }
+}
+
+impl World {
+    pub(super) fn agent_starts(&mut self, agent: usize) {
+        if self.agents[agent].process.is_some() {
+            return;
+        }
+        let incarnation = self.random.id();
+        trace!(self, "agent {agent} starts");
+        let session = Session::new(self.agents[agent].describe(incarnation));
+        self.agents[agent].process = Some(Process {
+            incarnation,
+            session,
+            executor: Executor::default(),
+            connection: None,
+            wakes_us: None,
+            is_taking: false,
+            started_us: self.now_us,
+        });
+        self.step_agent(agent, Event::Tick);
+    }
+
+    pub(super) fn agent_crashes(&mut self, agent: usize, down_us: u64, notice_us: u64) {
+        let Some(process) = self.agents[agent].process.take() else { return };
+        trace!(self, "agent {agent} crashes, back in {down_us} us");
+        self.counts.add(Fact::AgentCrash, 1);
+        if let Some(session) = process.connection {
+            self.network.cut(session, Way::ToAgent);
+            if self.random.one_in(2) {
+                self.network.cut(session, Way::ToMaster);
+            }
+            self.close_to_master(session, notice_us);
+            self.network.noticed(session, Way::ToAgent);
+        }
+        self.after(down_us, Happening::AgentStarts(agent));
+    }
+
+    pub(super) fn agent_notices(&mut self, session: SessionId) {
+        self.network.noticed(session, Way::ToAgent);
+        let Some(agent) = self.agents.iter().position(|a| a.connection() == Some(session)) else {
+            return;
+        };
+        trace!(self, "agent {agent} notices the end of {session:?}");
+        let delay_us = self.message_delay_us();
+        self.close_to_master(session, delay_us);
+        if let Some(process) = &mut self.agents[agent].process {
+            process.connection = None;
+        }
+        self.step_agent(agent, Event::Disconnected);
+    }
+
+    pub(super) fn dialled(&mut self, agent: usize, incarnation: u64) {
+        let reachable =
+            self.master.control.is_some() && self.now_us >= self.agents[agent].cut_off_until_us;
+        let Some(process) = self.agents[agent].life(incarnation) else { return };
+        if !reachable {
+            return self.step_agent(agent, Event::Disconnected);
+        }
+        let session = self.network.open();
+        process.connection = Some(session);
+        trace!(self, "agent {agent} connects: {session:?}");
+        self.session_opens(session);
+        self.step_agent(agent, Event::Connected);
+    }
+
+    pub(super) fn agent_receives(&mut self, session: SessionId, message: MasterMessage) {
+        if !self.network.arrives(session, Way::ToAgent) {
+            return;
+        }
+        let Some(agent) = self.agents.iter().position(|a| a.connection() == Some(session)) else {
+            return;
+        };
+        trace!(self, "agent {agent} hears {message:?}");
+        self.step_agent(agent, Event::Received(message));
+    }
+
+    pub(super) fn agent_wakes(&mut self, agent: usize, at_us: u64) {
+        let process = self.agents[agent].process.as_ref();
+        if process.is_some_and(|process| process.wakes_us == Some(at_us)) {
+            self.step_agent(agent, Event::Tick);
+        }
+    }
+
+    pub(super) fn prepared(&mut self, agent: usize, incarnation: u64, lease: LeaseId) {
+        let works = !(self.is_faulty() && self.random.one_in(30));
+        let Some(process) = self.agents[agent].life(incarnation) else { return };
+        process.executor.prepared(lease, works);
+        self.go_on(agent);
+    }
+
+    pub(super) fn task_ends(
+        &mut self,
+        agent: usize,
+        incarnation: u64,
+        (lease, index): (LeaseId, u32),
+        attempt: Attempt,
+    ) {
+        let cannot_run = self.is_faulty() && self.random.one_in(self.agents[agent].flakiness);
+        let now_us = self.now_us;
+        let Some(process) = self.agents[agent].life(incarnation) else { return };
+        let mut is_poison = false;
+        process.executor.end(lease, index, attempt, |spec| {
+            is_poison = workload::behaviour(spec, index).is_poison;
+            if cannot_run {
+                return End::CannotRun { reason: "an input cannot be fetched".to_owned() };
+            }
+            End::Result(workload::result(spec, index, now_us - attempt.began_us))
+        });
+        if is_poison {
+            let down_us = self.random.between(100_000, 2_000_000);
+            self.counts.add(Fact::Poison, 1);
+            return self.agent_crashes(agent, down_us, 1_000);
+        }
+        self.go_on(agent);
+    }
+
+    pub(super) fn results_taken(&mut self, agent: usize, incarnation: u64) {
+        let show = self.random.one_in(50);
+        let Some(process) = self.agents[agent].life(incarnation) else { return };
+        process.is_taking = false;
+        let finished = process.executor.take_finished();
+        let cannot_run = |ended: &&Finished| matches!(ended.end, End::CannotRun { .. });
+        self.counts.add(Fact::Returned, finished.iter().filter(cannot_run).count() as u64);
+        let live = finished.first().filter(|_| show).map(|ended| LiveChunk {
+            task: ended.task,
+            stderr: false,
+            offset: 0,
+            data: b"output".to_vec(),
+        });
+        self.step_agent(agent, Event::Finished(finished));
+        if let Some(chunk) = live {
+            self.step_agent(agent, Event::Live(vec![chunk]));
+        }
+    }
+
+    fn step_agent(&mut self, agent: usize, event: Event) {
+        let now_us = self.now_us;
+        let Some(process) = &mut self.agents[agent].process else { return };
+        let now_ms = (now_us - process.started_us) / 1_000;
+        let incarnation = process.incarnation;
+        for action in process.session.step(event, process.executor.running(), now_ms) {
+            match action {
+                Action::Connect => {
+                    let delay_us = self.message_delay_us();
+                    self.after(delay_us, Happening::Dialled { agent, incarnation });
+                }
+                Action::Send(message) => self.send_to_master(agent, message),
+                Action::Run(lease) => {
+                    let id = lease.id;
+                    let process = self.agents[agent].life(incarnation);
+                    if process.is_some_and(|process| process.executor.grant(lease)) {
+                        let delay_us = self.random.mostly_short(10, 200_000);
+                        let lease = id;
+                        self.after(delay_us, Happening::Prepared { agent, incarnation, lease });
+                    }
+                }
+                Action::Stop(lease) => {
+                    if let Some(process) = self.agents[agent].life(incarnation) {
+                        process.executor.stop(lease);
+                    }
+                }
+            }
+        }
+        self.go_on(agent);
+    }
+
+    fn send_to_master(&mut self, agent: usize, message: AgentMessage) {
+        let Some(session) = self.agents[agent].connection() else { return };
+        let parsed = AgentMessage::try_from(wire::AgentMessage::from(message.clone()));
+        assert_eq!(parsed.as_ref(), Ok(&message), "what an agent sends is a message");
+        let repeat = matches!(message, AgentMessage::Pages { .. })
+            && self.is_faulty()
+            && self.random.one_in(15);
+        self.counts.add(Fact::RepeatedPages, u64::from(repeat));
+        for _ in 0..1 + u32::from(repeat) {
+            let delay_us = self.message_delay_us();
+            if let Some(at_us) = self.network.send(session, Way::ToMaster, self.now_us, delay_us) {
+                self.at(at_us, Happening::ToMaster(session, message.clone()));
+            }
+        }
+    }
+
+    /// Lets tasks begin, results be taken and the session wake; checks what must hold.
+    fn go_on(&mut self, agent: usize) {
+        let now_us = self.now_us;
+        let resources = self.agents[agent].resources;
+        let Some(process) = &mut self.agents[agent].process else { return };
+        let incarnation = process.incarnation;
+        let begun = process.executor.begin(now_us);
+        let take = process.executor.has_finished() && !process.is_taking;
+        process.is_taking |= take;
+        let session_us = process.session.next_wakeup_ms().map(|ms| process.started_us + ms * 1_000);
+        let wakes_us = session_us.unwrap_or(u64::MAX).min(now_us + TICK_EVERY_US).max(now_us + 1);
+        let wake = process.wakes_us.is_none_or(|known| known <= now_us || wakes_us < known);
+        if wake {
+            process.wakes_us = Some(wakes_us);
+        }
+        let used = process.executor.used();
+        assert!(
+            resources.covers(used),
+            "agent {agent} has {resources} and what runs takes {used}: {}",
+            process.executor.describe()
+        );
+        assert!(process.session.leases() <= MAX_HELD_LEASES, "agent {agent} hoards leases");
+        if wake {
+            self.at(wakes_us, Happening::AgentWakes { agent, at_us: wakes_us });
+        }
+        if take {
+            let delay_us = self.random.between(0, 3_000);
+            self.after(delay_us, Happening::ResultsTaken { agent, incarnation });
+        }
+        for begun in begun {
+            let (lease, index, attempt) = (begun.lease, begun.index, begun.attempt);
+            let ends = Happening::TaskEnds { agent, incarnation, lease, index, attempt };
+            // No two attempts take the same time, so no two results are the same.
+            let duration_us = workload::behaviour(&begun.spec, index).duration_us;
+            let delay_us = duration_us + self.random.between(0, 50 + duration_us / 4);
+            self.after(delay_us, ends);
+        }
+    }
+}
+
+impl AgentHost {
+    pub(super) fn connection(&self) -> Option<SessionId> {
+        self.process.as_ref().and_then(|process| process.connection)
+    }
+
+    /// Its process, if it is still in this life.
+    fn life(&mut self, incarnation: u64) -> Option<&mut Process> {
+        self.process.as_mut().filter(|process| process.incarnation == incarnation)
+    }
+}

@@ -1,0 +1,116 @@
+//! Ways of applying commands: the right one, and two that break an invariant on purpose.
+
+use std::sync::Arc;
+
+use weir_proto::{
+    command::{Change, Command},
+    digest::Digest,
+    page::Page,
+    range::RangeSet,
+};
+use weir_scheduler::{
+    apply::{Effect, Rejection, apply},
+    state::{ClusterState, PageRef, Stage},
+};
+
+use super::{Variant, observer::observe};
+use weir_master::control::Apply;
+
+type Applied = Result<Vec<Effect>, Rejection>;
+
+impl Variant {
+    /// How a master of this variant applies commands; all are watched by the observer.
+    pub(super) fn apply(self) -> Apply {
+        match self {
+            Variant::Correct | Variant::AcknowledgeBeforeSync => {
+                |state, command, index| observe(apply, state, command, index)
+            }
+            Variant::ApplyPagesTwice => {
+                |state, command, index| observe(count_again, state, command, index)
+            }
+            Variant::OverwriteResults => {
+                |state, command, index| observe(overwrite, state, command, index)
+            }
+        }
+    }
+}
+
+/// Results of tasks that are done already are counted again.
+fn count_again(state: &mut ClusterState, command: Command, index: u64) -> Applied {
+    apply_with(state, command, index, |stage, again| {
+        stage.succeeded += again.succeeded;
+        stage.fuel += again.fuel;
+        stage.pages.push_back(again);
+    })
+}
+
+/// Results of tasks that are done already replace those that stood; all sums stay right.
+fn overwrite(state: &mut ClusterState, command: Command, index: u64) -> Applied {
+    apply_with(state, command, index, |stage, again| {
+        // The same page again would say the same.
+        if stage.pages.iter().any(|page| page.digest == again.digest) {
+            return;
+        }
+        for page in stage.pages.iter_mut() {
+            let replaced: Vec<_> =
+                again.accepted.ranges().iter().map(|range| page.accepted.within(*range)).collect();
+            replaced.iter().for_each(|tasks| page.accepted.remove_all(tasks));
+        }
+        stage.pages.retain(|page| !page.accepted.is_empty());
+        stage.pages.push_back(again);
+        // Which of a page's tasks succeeded is not known here any more; the sum is.
+        let sum = stage.succeeded;
+        stage.pages.iter_mut().for_each(|page| page.succeeded = 0);
+        if let Some(last) = stage.pages.back_mut() {
+            last.succeeded = sum;
+        }
+    })
+}
+
+/// Applies rightly, then hands `redo` each page with those of its tasks that had a result before.
+fn apply_with(
+    state: &mut ClusterState,
+    command: Command,
+    index: u64,
+    redo: fn(&mut Stage, PageRef),
+) -> Applied {
+    let mut again = Vec::new();
+    if let Change::CommitPages { pages, .. } = &command.change {
+        again.extend(pages.iter().filter_map(|bytes| done_before(state, bytes, index)));
+    }
+    let mut effects = apply(state, command, index)?;
+    for (page, entry, bytes) in again {
+        let Some(job) = state.jobs.get_mut(&page.stage.job) else { continue };
+        let namespace = job.spec.namespace.clone();
+        effects.push(Effect::KeepPage { namespace, digest: entry.digest, bytes });
+        let stage = &mut Arc::make_mut(job).stages[page.stage.stage as usize];
+        redo(Arc::make_mut(stage), entry);
+    }
+    Ok(effects)
+}
+
+fn done_before(state: &ClusterState, bytes: &[u8], index: u64) -> Option<(Page, PageRef, Vec<u8>)> {
+    let page = Page::decode(bytes).ok()?;
+    let (stage, _) = state.stage(page.stage)?;
+    let from_pages: RangeSet = stage.pages.iter().fold(RangeSet::new(), |mut all, page| {
+        all.insert_all(&page.accepted);
+        all
+    });
+    let accepted = from_pages.within(page.range());
+    if accepted.is_empty() {
+        return None;
+    }
+    let results: Vec<_> = accepted.iter().filter_map(|index| page.result(index)).collect();
+    let succeeded = results.iter().filter(|result| result.outcome.succeeded()).count() as u32;
+    let entry = PageRef {
+        index,
+        range: page.range(),
+        digest: Digest::of(bytes),
+        size_bytes: bytes.len() as u64,
+        succeeded,
+        fuel: results.iter().map(|result| result.usage.fuel).sum(),
+        peak_memory_bytes: 0,
+        accepted,
+    };
+    Some((page, entry, bytes.to_vec()))
+}

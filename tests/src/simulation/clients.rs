@@ -1,0 +1,235 @@
+//! Clients: they submit, send again what was not answered, cancel, and read; and they remember what
+//! they were told, because it must never change.
+
+use std::{collections::BTreeMap, fmt};
+
+use weir_master::control::Refusal;
+use weir_proto::{
+    digest::Digest,
+    id::{JobId, StageId},
+    outcome::Outcome,
+    page::{Page, TaskResult},
+};
+use weir_scheduler::state::{ClusterState, JobLife, MAX_AGENT_LOSSES};
+
+use super::{
+    Fact,
+    observer::{digest_of, verdict_result},
+    workload::{self, Plan},
+    world::{Happening, World, trace},
+};
+
+/// How many tasks a client looks at in one reading.
+const TASKS_READ: usize = 6;
+
+/// What a client asks of the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Submit,
+    /// The same request, although it was answered.
+    SubmitAgain,
+    Cancel,
+}
+
+/// What it hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    Submitted(JobId),
+    Cancelled,
+    TryAgain,
+}
+
+/// Whoever waits for one job, and what it was told.
+pub(super) struct Client {
+    pub(super) plan: Plan,
+    pub(super) told: Option<JobId>,
+    cancel: Cancel,
+    ended: Option<JobLife>,
+    done: u32,
+    results: BTreeMap<u32, Digest>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    NotAsked,
+    Asked,
+    Told,
+}
+
+impl Client {
+    pub(super) fn new(plan: Plan) -> Client {
+        Client {
+            plan,
+            told: None,
+            cancel: Cancel::NotAsked,
+            ended: None,
+            done: 0,
+            results: BTreeMap::new(),
+        }
+    }
+
+    /// Its job has ended, and nothing it asked is open.
+    pub(super) fn is_content(&self) -> bool {
+        self.ended.is_some() && self.cancel != Cancel::Asked
+    }
+
+    /// What it was told about its job holds in this state.
+    pub(super) fn check_job(&self, state: &ClusterState) {
+        let Some(told) = self.told else { return };
+        let job = state.requests.get(&self.plan.request);
+        assert_eq!(job, Some(&told), "a client was told {told} for its request");
+        let spec = &state.jobs[&told].spec;
+        assert_eq!(**spec, self.plan.spec, "{told} is what the client submitted");
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.plan.spec.stages[0].count;
+        write!(f, "{:?} of {count} tasks, {} done, {:?}", self.told, self.done, self.cancel)
+    }
+}
+
+impl World {
+    pub(super) fn client_asks(&mut self, job: usize, ask: Ask) {
+        let client = &mut self.clients[job];
+        match ask {
+            Ask::Submit if client.told.is_some() => return,
+            Ask::Cancel if client.cancel == Cancel::Told => return,
+            Ask::Cancel => client.cancel = Cancel::Asked,
+            Ask::Submit => {}
+            Ask::SubmitAgain => self.counts.add(Fact::ResentRequest, 1),
+        }
+        if ask != Ask::SubmitAgain {
+            let patience_us = self.random.between(300_000, 3_000_000);
+            self.after(patience_us, Happening::ClientAsks { job, ask });
+        }
+        let lost = self.is_faulty() && self.random.one_in(20);
+        if self.master.control.is_some() && !lost {
+            let (boot, delay_us) = (self.master.boot, self.message_delay_us());
+            self.after(delay_us, Happening::Asked { boot, job, ask });
+        }
+    }
+
+    /// The master has an answer for a client, which may be lost on its way.
+    pub(super) fn answer_client(&mut self, job: usize, ask: Ask, answer: Result<JobId, Refusal>) {
+        let reply = match (ask, answer) {
+            (_, Err(Refusal::NotLeader | Refusal::Busy)) => Reply::TryAgain,
+            (_, Err(Refusal::Rejected(why))) => panic!("client {job} is refused {ask:?}: {why}"),
+            (Ask::Submit | Ask::SubmitAgain, Ok(id)) => Reply::Submitted(id),
+            (Ask::Cancel, Ok(id)) => {
+                let state = self.master.control.as_ref().map(|control| control.state());
+                let ended = state.and_then(|state| state.jobs.get(&id)).map(|job| !job.is_active());
+                assert_eq!(ended, Some(true), "{id} goes on although it was cancelled");
+                Reply::Cancelled
+            }
+        };
+        if !(self.is_faulty() && self.random.one_in(20)) {
+            let delay_us = self.message_delay_us();
+            self.after(delay_us, Happening::ClientHears { job, reply });
+        }
+    }
+
+    pub(super) fn client_hears(&mut self, job: usize, reply: Reply) {
+        trace!(self, "client {job} hears {reply:?}");
+        let client = &mut self.clients[job];
+        match reply {
+            Reply::TryAgain => {}
+            Reply::Cancelled => {
+                client.cancel = Cancel::Told;
+                self.counts.add(Fact::Cancelled, 1);
+            }
+            Reply::Submitted(id) => {
+                let first = *client.told.get_or_insert(id);
+                assert_eq!(id, first, "client {job} was told another job for its request");
+                if let Some(after_us) = client.plan.cancel_after_us.take() {
+                    self.after(after_us, Happening::ClientAsks { job, ask: Ask::Cancel });
+                }
+                if self.is_faulty() && self.random.one_in(3) {
+                    let after_us = self.random.mostly_short(100, 5_000_000);
+                    self.after(after_us, Happening::ClientAsks { job, ask: Ask::SubmitAgain });
+                }
+            }
+        }
+    }
+
+    /// Somebody looks at a job and at some of its results.
+    pub(super) fn client_reads(&mut self) {
+        let next_us = self.random.mostly_short(20_000, 2_000_000);
+        self.after(next_us, Happening::ClientReads);
+        let job = self.random.index(self.clients.len());
+        let count = self.clients[job].plan.spec.stages[0].count;
+        let some: Vec<u32> =
+            (0..TASKS_READ).map(|_| self.random.index(count as usize) as u32).collect();
+        self.read(job, some.into_iter());
+    }
+
+    /// Reads a whole job, which has ended.
+    pub(super) fn read_all(&mut self, job: usize) {
+        let count = self.clients[job].plan.spec.stages[0].count;
+        self.read(job, 0..count);
+        assert_eq!(self.clients[job].done, count, "client {job}'s job has ended");
+        assert_eq!(self.clients[job].results.len(), count as usize);
+    }
+
+    fn read(&mut self, job: usize, tasks: impl Iterator<Item = u32>) {
+        let client = &mut self.clients[job];
+        let (Some(id), Some(state)) = (client.told, self.master.readable()) else { return };
+        client.check_job(state);
+        let body = &state.jobs[&id];
+        let stage = &body.stages[0];
+        assert!(stage.done.len() >= client.done, "{id} has fewer results than a client saw");
+        client.done = stage.done.len();
+        if let Some(told) = client.ended {
+            assert_eq!(body.life, told, "{id} ended otherwise than a client was told");
+        }
+        client.ended = Some(body.life).filter(|life| matches!(life, JobLife::Ended { .. }));
+        let id = StageId { job: id, stage: 0 };
+        for index in tasks {
+            let found = find_result(state, id, index, |digest| self.master.page(digest));
+            let told = client.results.get(&index);
+            let Some(result) = found else {
+                assert_eq!(told, None, "{} had a result", id.task(index));
+                continue;
+            };
+            check_expected(client, id, index, &result);
+            let digest = digest_of(id, index, result);
+            assert!(told.is_none_or(|told| *told == digest), "{}'s changed", id.task(index));
+            client.results.insert(index, digest);
+        }
+    }
+}
+
+/// The result of a task as a client gets it: from the page that state names, or a verdict.
+fn find_result<'a>(
+    state: &ClusterState,
+    id: StageId,
+    index: u32,
+    page: impl Fn(Digest) -> Option<&'a [u8]>,
+) -> Option<TaskResult> {
+    let (stage, _) = state.stage(id)?;
+    if let Some(entry) = stage.pages.iter().find(|page| page.accepted.contains(index)) {
+        let bytes = page(entry.digest).expect("a page that state names can be read");
+        let page = Page::decode(bytes).expect("a kept page decodes");
+        return page.result(index).cloned();
+    }
+    let holds = |range: weir_proto::range::TaskRange| (range.start..range.end).contains(&index);
+    let verdict = stage.verdicts.iter().find(|verdict| holds(verdict.range))?;
+    Some(verdict_result(&verdict.outcome))
+}
+
+/// A result is what the task computes wherever it runs, or a verdict that there is a reason for.
+fn check_expected(client: &Client, id: StageId, index: u32, result: &TaskResult) {
+    let task = id.task(index);
+    match &result.outcome {
+        Outcome::Cancelled => {
+            assert_ne!(client.cancel, Cancel::NotAsked, "{task} was cancelled by nobody");
+        }
+        Outcome::AgentLostTooOften { losses } => assert_eq!(*losses, MAX_AGENT_LOSSES, "{task}"),
+        _ => {
+            let spec = &client.plan.spec.stages[0];
+            let expected = workload::result(spec, index, result.usage.wall_us);
+            assert_eq!(*result, expected, "{task} has the result of another");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The log's disk: writes become durable in groups, some time after they were ordered, and a crash
+//! keeps only what was durable by then.
+
+use std::collections::VecDeque;
+
+use weir_master::log::{Log, LogError, LogSnapshot, LogWrite, Recovered};
+
+use super::{
+    Variant,
+    faults::Fault,
+    random::Random,
+    world::{Happening, World},
+};
+
+/// One in so many writes is under way when the master crashes.
+const CRASH_IN_SYNC: u64 = 400;
+
+/// What a durable log would hold; stores as [`weir_master::log::RedbLog`] does.
+#[derive(Default)]
+pub(super) struct Platter(Recovered);
+
+impl Log for Platter {
+    fn recover(&mut self) -> Result<Recovered, LogError> {
+        Ok(self.0.clone())
+    }
+
+    fn write(&mut self, write: &LogWrite) -> Result<(), LogError> {
+        let log = &mut self.0;
+        if let Some(snapshot) = &write.snapshot {
+            log.entries.retain(|entry| entry.index > snapshot.index);
+            log.snapshot = Some(snapshot.clone());
+        }
+        if let Some(first) = write.entries.first() {
+            log.entries.retain(|entry| entry.index < first.index);
+        }
+        log.entries.extend(write.entries.iter().cloned());
+        log.hard_state = write.hard_state.clone().or(log.hard_state.take());
+        Ok(())
+    }
+}
+
+/// What a master hears of its writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Report {
+    Written(u64),
+    Snapshot(u64),
+}
+
+/// Writes on their way to the platter.
+pub(super) struct Disk {
+    platter: Platter,
+    queue: VecDeque<(Report, LogWrite)>,
+    /// The group that is being synced.
+    syncing: Option<(LogWrite, Vec<Report>)>,
+    /// How long a sync takes at most.
+    slowest_us: u64,
+    /// When the newest report is heard: they come in order.
+    reported_us: u64,
+}
+
+/// What a crash did to writes that were under way.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct CrashLoss {
+    /// Some were lost.
+    pub(super) lost: bool,
+    /// Some are durable although nobody was told.
+    pub(super) unreported: bool,
+}
+
+impl Disk {
+    pub(super) fn new(random: &mut Random) -> Disk {
+        Disk {
+            platter: Platter::default(),
+            queue: VecDeque::new(),
+            syncing: None,
+            slowest_us: random.pick(&[1_000, 30_000, 300_000]),
+            reported_us: 0,
+        }
+    }
+
+    pub(super) fn write(&mut self, number: u64, write: LogWrite) {
+        self.queue.push_back((Report::Written(number), write));
+    }
+
+    pub(super) fn snapshot(&mut self, snapshot: LogSnapshot) {
+        let report = Report::Snapshot(snapshot.index);
+        let write = LogWrite { snapshot: Some(snapshot), ..LogWrite::default() };
+        self.queue.push_back((report, write));
+    }
+
+    /// Begins to sync what waits, or a part of it; false when it is busy or nothing waits.
+    pub(super) fn begin(&mut self, random: &mut Random) -> bool {
+        if self.syncing.is_some() || self.queue.is_empty() {
+            return false;
+        }
+        let all = self.queue.len();
+        let group = if random.one_in(4) { 1 + random.index(all) } else { all };
+        let mut write = LogWrite::default();
+        let mut reports = Vec::new();
+        for (report, later) in self.queue.drain(..group) {
+            write.merge(later);
+            // A number stands for all before it.
+            if matches!((report, reports.last()), (Report::Written(_), Some(Report::Written(_)))) {
+                reports.pop();
+            }
+            reports.push(report);
+        }
+        self.syncing = Some((write, reports));
+        true
+    }
+
+    /// The sync is done: its group is durable.
+    pub(super) fn finish(&mut self) -> Vec<Report> {
+        let Some((write, reports)) = self.syncing.take() else { return Vec::new() };
+        self.store(&write);
+        reports
+    }
+
+    /// The process dies: what waited is lost, what was being synced is durable or lost as a whole.
+    pub(super) fn crash(&mut self, random: &mut Random) -> CrashLoss {
+        let mut loss = CrashLoss { lost: !self.queue.is_empty(), unreported: false };
+        self.queue.clear();
+        if let Some((write, _)) = self.syncing.take() {
+            loss.unreported = random.one_in(2);
+            loss.lost |= !loss.unreported;
+            if loss.unreported {
+                self.store(&write);
+            }
+        }
+        loss
+    }
+
+    /// Writes that are not durable yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() + usize::from(self.syncing.is_some())
+    }
+
+    pub(super) fn recover(&mut self) -> Recovered {
+        self.platter.recover().expect("this log cannot fail")
+    }
+
+    fn store(&mut self, write: &LogWrite) {
+        self.platter.write(write).expect("this log cannot fail");
+    }
+}
+
+impl World {
+    pub(super) fn begin_sync(&mut self) {
+        if !self.master.disk.begin(&mut self.random) {
+            return;
+        }
+        let boot = self.master.boot;
+        let delay_us = self.random.mostly_short(100, self.master.disk.slowest_us);
+        self.after(delay_us, Happening::DiskSynced { boot });
+        if self.is_faulty() && self.random.one_in(CRASH_IN_SYNC) {
+            let crash_us = self.random.between(0, delay_us);
+            let down_us = self.random.mostly_short(0, 3_000_000);
+            self.after(crash_us, Happening::Fault(Fault::MasterCrashes { down_us }));
+        }
+    }
+
+    pub(super) fn disk_synced(&mut self, boot: u64) {
+        if boot != self.master.boot {
+            return;
+        }
+        for report in self.master.disk.finish() {
+            // The broken one has said so already.
+            let said = self.variant == Variant::AcknowledgeBeforeSync;
+            if !(said && matches!(report, Report::Written(_))) {
+                self.disk_will_report(report);
+            }
+        }
+        self.begin_sync();
+    }
+
+    pub(super) fn disk_will_report(&mut self, report: Report) {
+        let boot = self.master.boot;
+        let at_us = (self.now_us + self.random.between(0, 300)).max(self.master.disk.reported_us);
+        self.master.disk.reported_us = at_us;
+        self.at(at_us, Happening::DiskReports { boot, report });
+    }
+}

@@ -1,0 +1,74 @@
+//! What goes wrong, and when: some faults at any time, some right after a promise.
+
+use super::{
+    Fact,
+    world::{Happening, World, trace},
+};
+
+/// One in so many promises to a client or agent is followed by a crash of the master.
+const CRASH_AFTER_PROMISE: u64 = 120;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    MasterCrashes { down_us: u64 },
+    AgentCrashes { agent: usize, down_us: u64, notice_us: u64 },
+    ConnectionBreaks { agent: usize },
+    AgentIsCutOff { agent: usize, for_us: u64 },
+    ClockJumps { ms: u64 },
+}
+
+impl World {
+    pub(super) fn plan_faults(&mut self) {
+        for _ in 0..self.random.between(0, 14) {
+            let at_us = self.random.between(0, self.faults_end_us - 1);
+            let fault = self.draw_fault();
+            self.at(at_us, Happening::Fault(fault));
+        }
+    }
+
+    fn draw_fault(&mut self) -> Fault {
+        let agent = self.random.index(self.agents.len());
+        match self.random.between(0, 9) {
+            0..=2 => Fault::MasterCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
+            3..=4 => Fault::AgentCrashes {
+                agent,
+                down_us: self.random.mostly_short(1_000, 15_000_000),
+                // A process that dies says so; a machine that dies does not.
+                notice_us: self.random.mostly_short(0, 20_000_000),
+            },
+            5..=7 => Fault::ConnectionBreaks { agent },
+            8 => Fault::AgentIsCutOff { agent, for_us: self.random.between(1_000, 12_000_000) },
+            _ => Fault::ClockJumps { ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]) },
+        }
+    }
+
+    pub(super) fn strike(&mut self, fault: Fault) {
+        trace!(self, "fault: {fault:?}");
+        match fault {
+            Fault::MasterCrashes { down_us } => self.master_crashes(down_us),
+            Fault::AgentCrashes { agent, down_us, notice_us } => {
+                self.agent_crashes(agent, down_us, notice_us);
+            }
+            Fault::ConnectionBreaks { agent } => self.connection_breaks(agent),
+            Fault::AgentIsCutOff { agent, for_us } => {
+                self.agents[agent].cut_off_until_us = self.now_us + for_us;
+                self.counts.add(Fact::CutOff, 1);
+                self.connection_breaks(agent);
+            }
+            Fault::ClockJumps { ms } => {
+                self.master.clock_ahead_ms += ms;
+                self.counts.add(Fact::ClockJump, 1);
+            }
+        }
+    }
+
+    /// The master has just promised something: the moment at which a crash tells most.
+    pub(super) fn maybe_crash_after_promise(&mut self) {
+        if self.is_faulty() && self.random.one_in(CRASH_AFTER_PROMISE) {
+            let delay_us = self.random.between(0, 1_000);
+            let down_us = self.random.mostly_short(0, 3_000_000);
+            self.after(delay_us, Happening::Fault(Fault::MasterCrashes { down_us }));
+        }
+    }
+}

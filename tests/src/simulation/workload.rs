@@ -1,0 +1,131 @@
+//! What clients ask for, and what tasks do: all of it a function of the stage's spec and an index,
+//! but for the wall time, which differs between attempts.
+
+use weir_proto::{
+    digest::Digest,
+    id::{Namespace, RequestId},
+    job::{JobSpec, StageSpec},
+    limits::{Limits, Resources},
+    outcome::{Exceeded, Outcome, Trap, Usage},
+    page::{Output, TaskResult},
+};
+
+use super::random::Random;
+
+/// Most virtual time that the tasks of one job take together.
+const MAX_WORK_US: u64 = 20_000_000;
+/// Jobs of more tasks have no task that takes its agent with it.
+const MAX_TASKS_WITH_POISON: u64 = 40;
+
+/// A job that a client is going to submit.
+pub(super) struct Plan {
+    pub(super) request: RequestId,
+    pub(super) spec: JobSpec,
+    pub(super) submit_us: u64,
+    /// How long after it was accepted it is cancelled.
+    pub(super) cancel_after_us: Option<u64>,
+}
+
+/// What one task does.
+pub(super) struct Behaviour {
+    pub(super) duration_us: u64,
+    /// It takes its agent's process with it.
+    pub(super) is_poison: bool,
+}
+
+pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
+    let count = match random.between(0, 9) {
+        0..=3 => 1,
+        4..=6 => random.between(2, 40),
+        7..=8 => random.between(41, 400),
+        // More than may be leased at first: `leased_through` has to be extended.
+        _ => random.between(900, 2_600),
+    };
+    let means = [200, 1_000, 5_000, 30_000, 300_000, 2_000_000];
+    let fitting: Vec<u64> = means.into_iter().filter(|us| us * count <= MAX_WORK_US).collect();
+    let mean_us = random.pick(&fitting);
+    let poison = (count <= MAX_TASKS_WITH_POISON && random.one_in(12))
+        .then(|| random.between(0, count - 1).to_string());
+    let stage = StageSpec {
+        name: "main".to_owned(),
+        module: Digest::of(b"a module"),
+        args: [mean_us.to_string()].into_iter().chain(poison).collect(),
+        env: Vec::new(),
+        stdin: None,
+        inputs: Vec::new(),
+        count: count as u32,
+        array: count > 1,
+        limits: Limits::default(),
+        resources: Resources {
+            cpu_millis: random.pick(&[250, 500, 1_000, 1_000, 2_000]),
+            memory_bytes: random.pick(&[16 << 20, 64 << 20, 512 << 20]),
+        },
+        success_codes: Vec::new(),
+        keep_out: false,
+        seed: random.id(),
+    };
+    let namespace = random.pick(&["default", "team-a"]).parse();
+    let namespace: Namespace = namespace.expect("a valid namespace");
+    let mut request = [0; 16];
+    request[..8].copy_from_slice(&random.id().to_le_bytes());
+    Plan {
+        request: RequestId(request),
+        spec: JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] },
+        submit_us: random.between(0, until_us),
+        cancel_after_us: random.one_in(6).then(|| random.mostly_short(0, 10_000_000)),
+    }
+}
+
+/// Virtual time that the tasks of a job take, one after the other.
+pub(super) fn work_us(spec: &JobSpec) -> u64 {
+    spec.stages.iter().map(|stage| mean_us(stage) * u64::from(stage.count)).sum()
+}
+
+pub(super) fn behaviour(spec: &StageSpec, index: u32) -> Behaviour {
+    let mean_us = mean_us(spec);
+    let poison = spec.args.get(1).and_then(|arg| arg.parse().ok());
+    Behaviour {
+        duration_us: mean_us / 2 + drawn(spec, index, 0) % (mean_us + 1),
+        is_poison: poison == Some(index),
+    }
+}
+
+/// What a task leaves, on whatever agent and at whatever attempt.
+pub(super) fn result(spec: &StageSpec, index: u32, wall_us: u64) -> TaskResult {
+    let fuel = drawn(spec, index, 1) % 1_000_000;
+    let outcome = match drawn(spec, index, 2) % 20 {
+        0 => Outcome::Failed { exit_code: (fuel % 100) as i32 },
+        1 => Outcome::OutOfFuel(Exceeded { used: fuel, limit: fuel }),
+        2 => Outcome::Trapped(Trap {
+            kind: "unreachable".to_owned(),
+            message: "wasm `unreachable` instruction executed".to_owned(),
+            frames: vec![format!("frame {index}")],
+        }),
+        _ => Outcome::Succeeded { exit_code: 0 },
+    };
+    let length = match drawn(spec, index, 3) % 50 {
+        0 => 4_000,
+        few => few as usize % 20,
+    };
+    let byte = (drawn(spec, index, 4) % 256) as u8;
+    TaskResult {
+        outcome,
+        usage: Usage { fuel, peak_memory_bytes: fuel % 1_024 * 65_536, wall_us },
+        stdout: Output::Inline(vec![byte; length]),
+        stderr: Output::empty(),
+        out: None,
+    }
+}
+
+fn mean_us(spec: &StageSpec) -> u64 {
+    spec.args[0].parse().expect("the first argument is a number")
+}
+
+/// A number that belongs to a task and a purpose.
+fn drawn(spec: &StageSpec, index: u32, purpose: u64) -> u64 {
+    // SplitMix64's finaliser: enough to look random, and cheap.
+    let mut z = spec.seed ^ (u64::from(index) << 8 | purpose).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

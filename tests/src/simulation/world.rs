@@ -1,0 +1,239 @@
+//! The cluster and its clock: what is to happen, in order of time, and the loop that lets it.
+
+use std::{collections::BTreeMap, fmt};
+
+use weir_master::control::SessionId;
+use weir_proto::{
+    agent::{AgentMessage, MasterMessage},
+    digest::Digest,
+    id::LeaseId,
+};
+use weir_scheduler::state::ClusterState;
+
+use super::{
+    Counts, Fact, Report, Tracing, Variant,
+    agents::AgentHost,
+    clients::{Ask, Client, Reply},
+    disk,
+    executor::Attempt,
+    faults::Fault,
+    master::MasterHost,
+    network::Network,
+    observer,
+    random::Random,
+    workload,
+};
+
+/// Most events of one simulation: beyond it something goes round in circles.
+const MAX_EVENTS: u64 = 2_000_000;
+/// How long after the last fault everything must have ended, besides the work itself.
+const PROGRESS_US: u64 = 90_000_000;
+/// How many agents there are.
+const AGENTS: usize = 2;
+
+/// Something that is to happen.
+pub(super) enum Happening {
+    MasterStarts,
+    MasterTicks { boot: u64 },
+    DiskSynced { boot: u64 },
+    DiskReports { boot: u64, report: disk::Report },
+    SnapshotEncoded { boot: u64, state: Box<ClusterState>, metadata: Vec<u8> },
+    ToMaster(SessionId, AgentMessage),
+    ToAgent(SessionId, MasterMessage),
+    MasterNotices(SessionId),
+    AgentNotices(SessionId),
+    AgentStarts(usize),
+    AgentWakes { agent: usize, at_us: u64 },
+    Dialled { agent: usize, incarnation: u64 },
+    Prepared { agent: usize, incarnation: u64, lease: LeaseId },
+    TaskEnds { agent: usize, incarnation: u64, lease: LeaseId, index: u32, attempt: Attempt },
+    ResultsTaken { agent: usize, incarnation: u64 },
+    Asked { boot: u64, job: usize, ask: Ask },
+    ClientAsks { job: usize, ask: Ask },
+    ClientHears { job: usize, reply: Reply },
+    ClientReads,
+    Fault(Fault),
+}
+
+/// A whole cluster.
+pub(super) struct World {
+    pub(super) variant: Variant,
+    pub(super) now_us: u64,
+    pub(super) random: Random,
+    pub(super) trace: Trace,
+    pub(super) counts: Counts,
+    pub(super) master: MasterHost,
+    pub(super) agents: Vec<AgentHost>,
+    pub(super) network: Network,
+    pub(super) clients: Vec<Client>,
+    /// No fault begins after this time.
+    pub(super) faults_end_us: u64,
+    queue: BTreeMap<(u64, u64), Happening>,
+    scheduled: u64,
+}
+
+/// What happened, hashed and printed as far as that is wanted.
+pub(super) struct Trace {
+    tracing: Tracing,
+    hasher: blake3::Hasher,
+}
+
+impl Trace {
+    pub(super) fn line(&mut self, now_us: u64, line: fmt::Arguments<'_>) {
+        if self.tracing == Tracing::Off {
+            return;
+        }
+        let line = format!("{:>5}.{:06} {line}\n", now_us / 1_000_000, now_us % 1_000_000);
+        self.hasher.update(line.as_bytes());
+        if self.tracing == Tracing::Print {
+            print!("{line}");
+        }
+    }
+}
+
+/// Adds a line to the trace; its arguments are formatted only if somebody wants it.
+macro_rules! trace {
+    ($world:expr, $($line:tt)*) => {
+        $world.trace.line($world.now_us, format_args!($($line)*))
+    };
+}
+pub(super) use trace;
+
+impl World {
+    pub(super) fn new(seed: u64, variant: Variant, tracing: Tracing) -> World {
+        let mut random = Random::new(seed);
+        let faults_end_us = random.between(4_000_000, 25_000_000);
+        let plans = (0..random.between(3, 9))
+            .map(|_| Client::new(workload::plan(&mut random, faults_end_us * 4 / 5)))
+            .collect();
+        let agents = (0..AGENTS).map(|number| AgentHost::new(number, &mut random)).collect();
+        let mut world = World {
+            variant,
+            now_us: 0,
+            trace: Trace { tracing, hasher: blake3::Hasher::new() },
+            counts: Counts::default(),
+            master: MasterHost::new(&mut random),
+            agents,
+            network: Network::default(),
+            clients: plans,
+            faults_end_us,
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            random,
+        };
+        world.at(0, Happening::MasterStarts);
+        for agent in 0..AGENTS {
+            let start = world.random.between(0, 500_000);
+            world.at(start, Happening::AgentStarts(agent));
+        }
+        for job in 0..world.clients.len() {
+            world.at(
+                world.clients[job].plan.submit_us,
+                Happening::ClientAsks { job, ask: Ask::Submit },
+            );
+        }
+        world.at(0, Happening::ClientReads);
+        world.plan_faults();
+        world
+    }
+
+    /// Runs until every job has ended after the last fault.
+    ///
+    /// # Panics
+    /// When an invariant does not hold, or there is no progress.
+    pub(super) fn run(mut self) -> Report {
+        let work_us: u64 =
+            self.clients.iter().map(|client| workload::work_us(&client.plan.spec)).sum();
+        let deadline_us = self.faults_end_us + PROGRESS_US + 3 * work_us;
+        let mut events = 0;
+        while let Some(((at_us, _), happening)) = self.queue.pop_first() {
+            self.now_us = at_us;
+            events += 1;
+            let may_be_over = matches!(happening, Happening::MasterTicks { .. });
+            self.happens(happening);
+            if may_be_over && at_us > self.faults_end_us && self.is_over() {
+                break;
+            }
+            assert!(at_us <= deadline_us, "no progress: {}", self.what_is_stuck());
+            assert!(events <= MAX_EVENTS, "goes round in circles: {}", self.what_is_stuck());
+        }
+        self.check_end();
+        self.counts.add(Fact::LatePage, observer::late_pages());
+        self.counts.add(Fact::LostTooOften, observer::lost_too_often());
+        Report {
+            events,
+            virtual_us: self.now_us,
+            counts: self.counts,
+            trace: Digest(*self.trace.hasher.finalize().as_bytes()),
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::MasterStarts => self.master_starts(),
+            Happening::MasterTicks { boot } => self.master_ticks(boot),
+            Happening::DiskSynced { boot } => self.disk_synced(boot),
+            Happening::DiskReports { boot, report } => self.disk_reports(boot, report),
+            Happening::SnapshotEncoded { boot, state, metadata } => {
+                self.snapshot_encoded(boot, &state, metadata);
+            }
+            Happening::ToMaster(session, message) => self.master_receives(session, message),
+            Happening::ToAgent(session, message) => self.agent_receives(session, message),
+            Happening::MasterNotices(session) => self.master_notices(session),
+            Happening::AgentNotices(session) => self.agent_notices(session),
+            Happening::AgentStarts(agent) => self.agent_starts(agent),
+            Happening::AgentWakes { agent, at_us } => self.agent_wakes(agent, at_us),
+            Happening::Dialled { agent, incarnation } => self.dialled(agent, incarnation),
+            Happening::Prepared { agent, incarnation, lease } => {
+                self.prepared(agent, incarnation, lease);
+            }
+            Happening::TaskEnds { agent, incarnation, lease, index, attempt } => {
+                self.task_ends(agent, incarnation, (lease, index), attempt);
+            }
+            Happening::ResultsTaken { agent, incarnation } => {
+                self.results_taken(agent, incarnation);
+            }
+            Happening::Asked { boot, job, ask } => self.asked(boot, job, ask),
+            Happening::ClientAsks { job, ask } => self.client_asks(job, ask),
+            Happening::ClientHears { job, reply } => self.client_hears(job, reply),
+            Happening::ClientReads => self.client_reads(),
+            Happening::Fault(fault) => self.strike(fault),
+        }
+    }
+
+    /// Lets something happen after a time.
+    pub(super) fn after(&mut self, delay_us: u64, happening: Happening) {
+        self.at(self.now_us + delay_us, happening);
+    }
+
+    pub(super) fn at(&mut self, at_us: u64, happening: Happening) {
+        self.scheduled += 1;
+        self.queue.insert((at_us, self.scheduled), happening);
+    }
+
+    /// Whether faults still happen.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.now_us < self.faults_end_us
+    }
+
+    fn is_over(&self) -> bool {
+        self.clients.iter().all(|client| client.is_content())
+            && self.master.is_idle()
+            && self.agents.iter().all(AgentHost::is_idle)
+    }
+
+    fn what_is_stuck(&self) -> String {
+        let clients = self.clients.iter().filter(|client| !client.is_content());
+        let clients: Vec<String> = clients.map(|client| client.to_string()).collect();
+        let agents: Vec<String> = self.agents.iter().map(|agent| agent.to_string()).collect();
+        format!("{}; {}; clients wait for {clients:?}", self.master, agents.join("; "))
+    }
+
+    fn check_end(&mut self) {
+        let control = self.master.control.as_ref().expect("the master is up at the end");
+        observer::check_nothing_lost(control.state());
+        for job in 0..self.clients.len() {
+            self.read_all(job);
+        }
+    }
+}

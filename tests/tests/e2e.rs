@@ -1,0 +1,61 @@
+//! The system end to end: real masters, agents and commands in processes of their own, on port 0.
+//! Every guest in `examples-wasm/` is run by a test here or in `durability.rs`.
+
+#[path = "e2e/guests.rs"]
+mod guests;
+
+#[path = "e2e/limits.rs"]
+mod limits;
+
+#[path = "e2e/live.rs"]
+mod live;
+
+#[path = "e2e/commands.rs"]
+mod commands;
+
+#[path = "e2e/store.rs"]
+mod store;
+
+#[path = "e2e/embedded.rs"]
+mod embedded;
+
+#[path = "e2e/agents.rs"]
+mod agents;
+
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+
+#[path = "e2e/bad_servers.rs"]
+mod bad_servers;
+
+#[path = "e2e/full_disk.rs"]
+mod full_disk;
+
+#[path = "e2e/foreign.rs"]
+mod foreign;
+
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
+
+/// Says why a test does nothing on this machine, to stderr itself: the harness holds back what
+/// `eprintln!` prints of a test that passes.
+fn skipped(test: &str, reason: &str) {
+    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").expect("stderr is open");
+}
+
+/// Every file beneath a directory: its path from there, and its bytes.
+fn files_in(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(&next).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                left.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(directory).expect("it is beneath").display().to_string();
+            files.insert(name, fs::read(&path).expect("a file"));
+        }
+    }
+    files
+}
