@@ -2,7 +2,7 @@
 //!
 //! Stop 8 of a task's way begins here (leases come in) and stop 11 (pages go out) ends here. What
 //! runs is the executor's; this decides what to run, what to report, and what to say again after a
-//! broken connection. [`crate::link`] feeds it from a socket, a simulation from a seed.
+//! broken connection. The link feeds it from a socket, a simulation from a seed.
 
 use std::collections::BTreeMap;
 

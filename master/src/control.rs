@@ -1,7 +1,7 @@
 //! A whole master as a step without I/O: Raft node, state, lease table and sessions with agents.
 //!
 //! [`Control::step`] takes what happened and the time, and says what is to be done, in order.
-//! [`crate::driver`] feeds it from sockets and disks; a simulation feeds it from a seed.
+//! The driver feeds it from sockets and disks; a simulation feeds it from a seed.
 
 mod agents;
 

@@ -1,6 +1,6 @@
 //! The durable log behind a small trait, so that a simulation can lose what was not synced.
 //!
-//! The disk implementation is [`redb`]; the Raft node above it ([`crate::node`]) never touches it.
+//! The disk implementation is `RedbLog`; the Raft node above it ([`crate::node`]) never touches it.
 
 mod redb;
 
