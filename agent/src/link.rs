@@ -23,7 +23,9 @@ use crate::{
 const SEND_QUEUE: usize = 1_024;
 /// Most bytes of one message from a master: many leases, each with its stage.
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
-/// Results are taken no more often than this, so that they come in batches under load.
+/// After so many results at once the next are taken this much later: under load they come in
+/// batches, and the result of a lone task never waits.
+const MANY_RESULTS: usize = 16;
 const TAKE_EVERY: Duration = Duration::from_millis(1);
 /// Output of running tasks is looked for this often.
 const LIVE_EVERY: Duration = Duration::from_millis(50);
@@ -37,7 +39,7 @@ pub(crate) struct Link {
     master: AgentsClient<Channel>,
     connection: Connection,
     started: Instant,
-    /// When results were last taken, and whether there are new ones.
+    /// When many results were last taken, and whether there are new ones.
     taken: Instant,
     untaken: bool,
     /// Where the master should be, and whether its absence was told.
@@ -89,9 +91,13 @@ impl Link {
                 event = self.connection.next() => self.step(event),
                 () = results(&self.executor, &mut self.untaken, self.taken) => {
                     self.untaken = false;
-                    self.taken = Instant::now();
                     let finished = self.executor.take_finished();
-                    self.step(Event::Finished(finished));
+                    if finished.len() >= MANY_RESULTS {
+                        self.taken = Instant::now();
+                    }
+                    if !finished.is_empty() {
+                        self.step(Event::Finished(finished));
+                    }
                 }
                 _ = live.tick() => {
                     let chunks = self.executor.take_live();

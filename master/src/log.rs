@@ -28,6 +28,10 @@ impl LogWrite {
         self.entries.extend(later.entries);
         self.hard_state = later.hard_state.or(self.hard_state.take());
         self.snapshot = later.snapshot.or(self.snapshot.take());
+        // A snapshot may overtake entries that wait for the same step: it stands for them.
+        if let Some(snapshot) = &self.snapshot {
+            self.entries.retain(|entry| entry.index > snapshot.index);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{env, time::Instant};
 
-use weir_tests::simulation::{Fact, Tracing, Variant, first_failure, replay, run};
+use weir_tests::simulation::{self, Fact, Tracing, Variant, first_failure, run};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 200;
@@ -29,7 +29,7 @@ fn every_invariant_holds_and_every_job_ends_under_every_seed() {
 }
 
 #[test]
-fn a_seed_replays_exactly() {
+fn the_same_seed_gives_the_same_trace() {
     for seed in [1, 2, 3, 77, 1234] {
         let traced = || run(seed, Variant::Correct, Tracing::Hash);
         assert_eq!(traced(), traced());
@@ -53,9 +53,9 @@ fn overwriting_a_result_is_found() {
 
 /// Shows one seed, event by event, with `-- --nocapture`.
 #[test]
-fn replay_one_seed() {
+fn replay() {
     let seed = number("WEIR_SEED").unwrap_or(0);
-    let report = replay(seed, Variant::Correct, Tracing::Print);
+    let report = simulation::replay(seed, Variant::Correct, Tracing::Print);
     println!("seed {seed}: {report:?}");
 }
 

@@ -70,6 +70,7 @@ fn welcomed() -> Session {
 
 /// The hello's marks.
 fn connect(session: &mut Session, now_ms: u64) -> (Vec<LeaseMarks>, Vec<Action>) {
+    session.step(Event::Tick, Vec::new(), now_ms);
     let hello = session.step(Event::Connected, Vec::new(), now_ms);
     let [Action::Send(AgentMessage::Hello { held, .. })] = &hello[..] else {
         panic!("a session begins with a hello, not with {hello:?}");
@@ -190,6 +191,7 @@ fn a_task_given_back_after_the_hello_is_told_after_the_welcome() {
     let mut session = welcomed();
     grant(&mut session, lease(0, 2));
     session.step(Event::Disconnected, Vec::new(), 1);
+    session.step(Event::Tick, Vec::new(), 200);
     session.step(Event::Connected, Vec::new(), 200);
     let actions = session.step(Event::Finished(vec![cannot_run(0)]), Vec::new(), 201);
     assert!(actions.is_empty(), "{actions:?}");
