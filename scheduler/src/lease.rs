@@ -197,17 +197,19 @@ impl LeaseTable {
         gone.remove_all(&open);
         gone.remove_all(&stage.done);
         queue.waiting.insert_all(&gone);
-        let mut surplus = marks.open;
+        let mut surplus = marks.open.within(TaskRange::new(0, spec.count));
         surplus.remove_all(&stage.done);
         surplus.remove_all(&open);
         for index in marks.started.iter().filter(|index| stage.done.contains(**index)) {
             surplus.insert(TaskRange::single(*index));
         }
         let wanted = !open.is_empty();
+        let has = self.agents.get(&agent).map(|agent| agent.description.resources);
+        let most = has.map_or(1, |has| has.slots(spec.resources).max(1));
         let held = HeldLease {
             agent,
             stage: marks.stage,
-            slots: marks.slots.max(1),
+            slots: marks.slots.clamp(1, most),
             each: spec.resources,
             open,
             started: marks.started,
@@ -358,7 +360,9 @@ impl LeaseTable {
         let mean_us = mean_us.max(1);
         queue.mean_task_us = match queue.mean_task_us {
             0 => mean_us,
-            old => (old.saturating_mul(MEAN_MEMORY).saturating_add(mean_us * (8 - MEAN_MEMORY))
+            old => (old
+                .saturating_mul(MEAN_MEMORY)
+                .saturating_add(mean_us.saturating_mul(8 - MEAN_MEMORY))
                 / 8)
             .max(1),
         };

@@ -209,7 +209,9 @@ impl Control {
                 self.sessions.close(session);
                 return actions.push(Action::CloseSession(session, "a page does not decode"));
             };
-            let wall_us: u64 = page.results.iter().map(|result| result.usage.wall_us).sum();
+            // Numbers of an agent: whatever they are, they do not overflow.
+            let wall_us = page.results.iter().map(|result| result.usage.wall_us);
+            let wall_us = wall_us.fold(0, u64::saturating_add);
             if let Some(table) = &mut self.table {
                 table.measured(page.stage, wall_us / page.results.len() as u64);
                 table.sent(agent, sequenced.lease, page.range());

@@ -74,7 +74,7 @@ pub struct HeldLease {
 impl HeldLease {
     /// What it takes of its agent: never more slots than tasks.
     pub fn used(&self) -> Resources {
-        self.each.times(self.slots.min(self.open.len() + self.surplus.len()))
+        self.each.times(self.slots.min(self.open.len().saturating_add(self.surplus.len())))
     }
 
     /// Tasks have a result. Its agent runs them all the same, unless the result is its own.

@@ -284,6 +284,26 @@ fn an_agent_is_not_silent_because_the_clock_jumped() {
     assert_eq!(leader.table.silent(2_000), []);
 }
 
+#[test]
+fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.submit(100, 10);
+    let lease = leader.place().remove(0).1;
+    let marks = weir_proto::lease::LeaseMarks {
+        id: lease.id,
+        stage: lease.stage,
+        slots: u32::MAX,
+        open: [TaskRange::new(0, u32::MAX)].into_iter().collect(),
+        started: vec![u32::MAX - 1],
+        mean_task_us: u64::MAX,
+    };
+    leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
+    leader.table.measured(lease.stage, u64::MAX);
+    leader.table.measured(lease.stage, u64::MAX);
+    assert_eq!(leader.place(), []);
+}
+
 #[derive(Debug, Clone)]
 enum Move {
     Submit(u32, u64),
