@@ -124,10 +124,19 @@ fn kind(trap: wasmtime::Trap) -> &'static str {
 /// The guest's functions, innermost first; `wasmtime` already bounds how many.
 fn frames(trace: &WasmBacktrace) -> Vec<String> {
     // Only the printed form has names demangled. After a headline, one line a frame:
-    // `  0: 0x2a - module!function`.
+    // `  0: 0x2a - module!function`, or without the address where that is not known.
     let printed = trace.to_string();
     let names = printed.lines().skip(1).zip(trace.frames()).map(|(line, frame)| {
-        let place = line.split_once(" - ").map_or(line, |(_, place)| place);
+        // A mangled name begins with `_`. Others are as they are: a function `f` would be demangled
+        // to the C++ type `float`.
+        if let Some(name) = frame.func_name().filter(|name| !name.starts_with('_')) {
+            return bounded(name);
+        }
+        let place = line.split_once(": ").map_or(line, |(_, place)| place).trim_start();
+        let place = match place.split_once(" - ") {
+            Some((address, place)) if address.starts_with("0x") => place,
+            _ => place,
+        };
         let module = frame.module().name().unwrap_or("<unknown>");
         let name = place.strip_prefix(module).and_then(|rest| rest.strip_prefix('!'));
         bounded(name.unwrap_or(place))

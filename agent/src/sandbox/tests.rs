@@ -168,6 +168,7 @@ async fn deep_recursion_overflows_the_stack_with_few_frames() {
     let Outcome::Trapped(trap) = run(&stage(), text).await.outcome else { panic!("no trap") };
     assert_eq!(trap.kind, "stack_overflow");
     assert!((10..=profile::MAX_TRAP_FRAMES).contains(&trap.frames.len()), "{trap:?}");
+    assert!(trap.frames.iter().all(|name| name == "f"), "{trap:?}");
 }
 
 #[tokio::test]
