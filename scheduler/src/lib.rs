@@ -14,3 +14,6 @@ pub mod lease;
 pub mod place;
 
 pub mod explain;
+
+#[cfg(test)]
+mod samples;

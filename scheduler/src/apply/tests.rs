@@ -1,56 +1,13 @@
 //! Commands one by one, and at random: what they change, and what must hold after each.
 
 use proptest::prelude::*;
-use weir_proto::{
-    id::Incarnation,
-    job::StageSpec,
-    limits::{Limits, Resources},
-    outcome::Usage,
-    page::TaskResult,
-};
+use weir_proto::{outcome::Usage, page::TaskResult};
 
 use super::*;
-use crate::snapshot;
-
-fn spec(count: u32) -> JobSpec {
-    let stage = StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"module"),
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        count,
-        array: true,
-        limits: Limits::default(),
-        resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
-        success_codes: Vec::new(),
-        keep_out: false,
-        seed: 0,
-    };
-    JobSpec {
-        name: "job".to_owned(),
-        namespace: Namespace::default_namespace(),
-        stages: vec![stage],
-    }
-}
-
-fn agent(id: u64) -> AgentDescription {
-    AgentDescription {
-        id: AgentId(id),
-        incarnation: Incarnation(1),
-        name: "a".to_owned(),
-        architecture: "x86_64".to_owned(),
-        profile: "weir-1".to_owned(),
-        resources: Resources { cpu_millis: 2000, memory_bytes: 1 << 30 },
-        fuel_per_second: 1,
-        version: "0".to_owned(),
-    }
-}
-
-fn stage(job: u64) -> StageId {
-    StageId { job: JobId(job), stage: 0 }
-}
+use crate::{
+    samples::{agent, spec, stage},
+    snapshot,
+};
 
 /// A page whose tasks all exit with `exit_code`.
 fn page(job: u64, first: u32, tasks: usize, exit_code: i32) -> Vec<u8> {
@@ -82,7 +39,7 @@ impl Log {
     }
 
     fn submit(&mut self, request: u8, count: u32) -> Result<Vec<Effect>, Rejection> {
-        self.apply(Change::SubmitJob { request: RequestId([request; 16]), spec: spec(count) })
+        self.apply(Change::SubmitJob { request: RequestId([request; 16]), spec: spec(count, 1) })
     }
 
     fn pages(&mut self, pages: Vec<Vec<u8>>) -> Vec<Effect> {
@@ -162,7 +119,7 @@ fn cancelling_gives_every_open_task_a_verdict() {
 fn a_task_that_loses_three_agents_is_given_up() {
     let mut log = Log::new();
     log.submit(1, 2).expect("a job");
-    log.apply(Change::RegisterAgent(agent(1))).expect("an agent");
+    log.apply(Change::RegisterAgent(agent(1, 2))).expect("an agent");
     let lost = Change::AgentLost { agent: AgentId(1), suspects: vec![stage(1).task(1)] };
     log.apply(lost.clone()).expect("a known agent");
     log.apply(lost.clone()).expect("a known agent");
@@ -200,7 +157,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         3 => (any::<u8>(), 1..3000u32).prop_map(|(request, count)| Change::SubmitJob {
             request: RequestId([request; 16]),
-            spec: spec(count),
+            spec: spec(count, 1),
         }),
         6 => (job.clone(), 0..40u32, 1..60usize, 0..2i32).prop_map(|(job, first, tasks, code)| {
             Change::CommitPages {
@@ -209,7 +166,7 @@ fn change() -> impl Strategy<Value = Change> {
             }
         }),
         1 => job.clone().prop_map(|job| Change::CancelJob(JobId(job))),
-        1 => (1..4u64).prop_map(|id| Change::RegisterAgent(agent(id))),
+        1 => (1..4u64).prop_map(|id| Change::RegisterAgent(agent(id, 2))),
         3 => (1..4u64, job.clone(), 0..50u32).prop_map(|(id, job, index)| Change::AgentLost {
             agent: AgentId(id),
             suspects: vec![stage(job).task(index)],

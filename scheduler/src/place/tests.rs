@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use weir_proto::{
     command::{Change, Command},
-    digest::Digest,
-    id::{Incarnation, JobId, LeaseId, Namespace, RequestId},
-    job::{JobSpec, StageSpec},
-    limits::Limits,
+    id::{JobId, LeaseId, RequestId},
     outcome::{Outcome, Usage},
     page::{Page, TaskResult},
 };
@@ -17,26 +14,8 @@ use super::*;
 use crate::{
     apply::{Effect, apply},
     lease::{AGENT_SILENCE_MS, REATTACH_WINDOW_MS},
+    samples::{agent, spec, stage},
 };
-
-const MIB: u64 = 1 << 20;
-
-fn agent(id: u64, cores: u32) -> AgentDescription {
-    AgentDescription {
-        id: AgentId(id),
-        incarnation: Incarnation(1),
-        name: "a".to_owned(),
-        architecture: "x86_64".to_owned(),
-        profile: "weir-1".to_owned(),
-        resources: Resources { cpu_millis: cores * 1000, memory_bytes: 1024 * MIB },
-        fuel_per_second: 1,
-        version: "0".to_owned(),
-    }
-}
-
-fn stage(job: u64) -> StageId {
-    StageId { job: JobId(job), stage: 0 }
-}
 
 /// A leader without a log: commands are applied at once.
 struct Leader {
@@ -81,25 +60,9 @@ impl Leader {
 
     fn submit(&mut self, count: u32, memory_mib: u64) -> StageId {
         let request = RequestId([self.index as u8 + 1; 16]);
-        let stage = StageSpec {
-            name: "main".to_owned(),
-            module: Digest::of(b"module"),
-            args: Vec::new(),
-            env: Vec::new(),
-            stdin: None,
-            inputs: Vec::new(),
-            count,
-            array: true,
-            limits: Limits::default(),
-            resources: Resources { cpu_millis: 1000, memory_bytes: memory_mib * MIB },
-            success_codes: Vec::new(),
-            keep_out: false,
-            seed: 0,
-        };
-        let namespace = Namespace::default_namespace();
-        let spec = JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] };
+        let spec = spec(count, memory_mib);
         self.apply(Change::SubmitJob { request, spec });
-        self::stage(self.state.last_job)
+        stage(self.state.last_job)
     }
 
     fn attach(&mut self, id: u64, cores: u32) {
