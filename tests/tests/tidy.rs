@@ -18,7 +18,7 @@ const DIAGRAM: [(&str, &[&str]); 8] = [
     ("master", &["proto", "scheduler", "store"]),
     ("agent", &["proto", "store"]),
     ("sdk", &["proto", "store"]),
-    ("cli", &["proto", "master", "agent", "sdk"]),
+    ("cli", &["master", "agent", "sdk"]),
     ("tests", &["proto", "scheduler", "store", "master", "agent", "sdk"]),
 ];
 /// What would make the pure core impure.
