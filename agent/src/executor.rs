@@ -7,10 +7,13 @@
 //! version. Results go to the agent's session, which takes them out; the next stop is `session`.
 
 mod attempt;
+mod items;
 mod lane;
+mod layout;
 mod prepare;
 mod queue;
 mod scratch;
+mod task_dir;
 
 #[cfg(test)]
 mod tests;

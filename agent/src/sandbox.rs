@@ -1,6 +1,6 @@
 //! Runs one attempt of a task under its limits, and tells how it ended.
 //!
-//! A guest gets its arguments, environment, stdin, two output streams, `/in` and `/out`, random
+//! A guest gets its arguments, environment, stdin, two output streams, its inputs and `/out`, random
 //! numbers that follow from its program key, and nothing else: no network, no other path. Left out
 //! for now: clocks are the machine's, so a task that reads them is not pure; `/out` is measured
 //! when the guest has ended, so until then only its fuel and time bound what it writes to disk;
@@ -29,8 +29,10 @@ use bytes::Bytes;
 use wasmtime::{Engine, Linker, Module, Store};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
 use weir_proto::{
-    job::StageSpec,
+    job::{StageSpec, TaskKind},
+    manifest::Item,
     outcome::{Exceeded, Outcome, Usage},
+    template::{Values, expand},
 };
 
 pub(crate) use self::limiter::MemoryLimiter;
@@ -81,14 +83,27 @@ pub struct AttemptSpec<'a> {
     pub key: ProgramKey,
     /// What the guest reads from stdin.
     pub stdin: Bytes,
-    /// The directory that the guest sees as `/in`, read-only.
-    pub input_dir: Option<&'a Path>,
+    /// Its item, of a foreach stage.
+    pub item: Option<&'a Item>,
+    /// Directories that the guest sees.
+    pub mounts: &'a [Mount<'a>],
     /// The directory that the guest sees as `/out`.
     pub out_dir: Option<&'a Path>,
     /// Where stdout goes; its limit is the stream's own.
     pub stdout: &'a OutputBuffer,
     /// Where stderr goes.
     pub stderr: &'a OutputBuffer,
+}
+
+/// A directory that a guest sees.
+#[derive(Debug, Clone, Copy)]
+pub struct Mount<'a> {
+    /// Where the guest sees it: an absolute path.
+    pub guest: &'a str,
+    /// Where it is.
+    pub host: &'a Path,
+    /// Whether the guest may change it.
+    pub writable: bool,
 }
 
 /// How an attempt ended, and what it used.
@@ -137,6 +152,18 @@ pub(crate) struct Guest {
     limiter: MemoryLimiter,
     /// A priced host call yields when no more fuel than this is left.
     yield_at_fuel: u64,
+}
+
+impl AttemptSpec<'_> {
+    /// What placeholders stand for, where they stand for anything.
+    fn values(&self) -> Option<Values<'_>> {
+        let index = self.index;
+        match (self.stage.kind, self.item) {
+            (TaskKind::Plain, _) | (TaskKind::Foreach { .. }, None) => None,
+            (TaskKind::Array, _) => Some(Values::Array { index, count: self.stage.count }),
+            (TaskKind::Foreach { .. }, Some(item)) => Some(Values::Item { index, item }),
+        }
+    }
 }
 
 impl Sandbox {
@@ -240,10 +267,21 @@ impl Sandbox {
 fn wasi(attempt: &AttemptSpec<'_>, random: GuestRandom) -> Result<WasiP1Ctx, SandboxError> {
     let stage = attempt.stage;
     let mut builder = WasiCtxBuilder::new();
+    builder.arg(&stage.name);
+    match attempt.values() {
+        None => {
+            builder.args(&stage.args).envs(&stage.env);
+        }
+        Some(values) => {
+            for arg in &stage.args {
+                builder.arg(expand(arg, values));
+            }
+            for (name, value) in &stage.env {
+                builder.env(name, expand(value, values));
+            }
+        }
+    }
     builder
-        .arg(&stage.name)
-        .args(&stage.args)
-        .envs(&stage.env)
         .stdin(MemoryInputPipe::new(attempt.stdin.clone()))
         .stdout(attempt.stdout.clone())
         .stderr(attempt.stderr.clone())
@@ -255,19 +293,22 @@ fn wasi(attempt: &AttemptSpec<'_>, random: GuestRandom) -> Result<WasiP1Ctx, San
         .allow_ip_name_lookup(false)
         .allow_tcp(false)
         .allow_udp(false);
-    if stage.array {
-        builder.env("WEIR_TASK_INDEX", attempt.index.to_string());
-        builder.env("WEIR_TASK_COUNT", stage.count.to_string());
+    match (stage.kind, attempt.item) {
+        (TaskKind::Array, _) => {
+            builder.env("WEIR_TASK_INDEX", attempt.index.to_string());
+            builder.env("WEIR_TASK_COUNT", stage.count.to_string());
+        }
+        (TaskKind::Foreach { .. }, Some(item)) => {
+            builder.env("WEIR_TASK_INPUT", item.input());
+        }
+        (TaskKind::Plain | TaskKind::Foreach { .. }, _) => {}
     }
-    let dirs = [
-        (attempt.input_dir, "/in", FsPerms::ReadOnly),
-        (attempt.out_dir, "/out", FsPerms::ReadWrite),
-    ];
-    for (host_path, guest_path, perms) in dirs {
-        let Some(path) = host_path else { continue };
+    let out = attempt.out_dir.map(|host| Mount { guest: "/out", host, writable: true });
+    for mount in attempt.mounts.iter().copied().chain(out) {
+        let perms = if mount.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         builder
-            .preopened_dir(path, guest_path, perms)
-            .map_err(|source| SandboxError::Directory { path: path.to_owned(), source })?;
+            .preopened_dir(mount.host, mount.guest, perms)
+            .map_err(|source| SandboxError::Directory { path: mount.host.to_owned(), source })?;
     }
     Ok(builder.build_p1())
 }

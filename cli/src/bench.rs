@@ -21,7 +21,7 @@ use weir_sdk::{
     proto::{
         digest::Digest,
         id::JobId,
-        job::{JobSpec, MAX_TASKS, StageSpec},
+        job::{JobSpec, MAX_TASKS, StageSpec, TaskKind},
         limits::{Limits, Resources},
         page::{Output, TaskResult},
         range::{RangeSet, TaskRange},
@@ -223,22 +223,14 @@ impl Bench {
     fn spec(&self, count: u32, array: bool) -> JobSpec {
         let limits = limits();
         let stage = StageSpec {
-            name: "noop".to_owned(),
-            module: self.module,
-            args: Vec::new(),
-            env: Vec::new(),
-            stdin: None,
-            inputs: Vec::new(),
             count,
-            array,
+            kind: if array { TaskKind::Array } else { TaskKind::Plain },
             limits,
             resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
-            success_codes: Vec::new(),
-            keep_out: false,
-            seed: 0,
+            ..StageSpec::new("noop", self.module)
         };
         let namespace = self.client.namespace().clone();
-        JobSpec { name: "bench".to_owned(), namespace, stages: vec![stage] }
+        JobSpec { name: "bench".to_owned(), namespace, stages: vec![stage], priority: 0 }
     }
 }
 

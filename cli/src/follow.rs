@@ -15,6 +15,7 @@ use weir_sdk::{
     proto::{
         id::JobId,
         job::InputSource,
+        outcome::Usage,
         page::TaskResult,
         range::{RangeSet, TaskRange},
     },
@@ -146,7 +147,7 @@ pub(crate) async fn follow(
 /// Says why a job waits, if it does; not to know is no reason to stop.
 async fn tell_why_it_waits(client: &Client, job: JobId) {
     if let Ok(view) = client.job(job).await
-        && view.running == 0
+        && view.summary.running == 0
     {
         for reason in &view.waiting {
             text::remark(&format!("{job} waits: {reason}"));
@@ -203,7 +204,8 @@ impl Following {
             if self.tally.knows(task) {
                 continue;
             }
-            self.tally.result(task, &result.outcome, result.usage);
+            let usage = if results.kept { Usage::default() } else { result.usage };
+            self.tally.result(task, &result.outcome, usage);
             ended.insert(TaskRange::single(task));
             if let Some(printer) = &mut self.printer {
                 printer.result(task, result).await?;
@@ -253,11 +255,11 @@ impl Following {
             self.next_download().await?;
         }
         let known = self.tally.ended_tasks();
-        if known != view.tasks {
+        if known != view.summary.tasks {
             bail!(
                 "{} has ended, but the master told the results of {known} of its {} tasks only",
-                view.id,
-                view.tasks
+                view.summary.id,
+                view.summary.tasks
             );
         }
         Ok(())

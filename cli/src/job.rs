@@ -9,10 +9,11 @@ use anyhow::{Result, bail};
 use weir_sdk::{
     proto::{
         id::JobId,
-        job::StageSpec,
+        job::{StageSpec, Stdin},
         units::{grouped, short_bytes, short_count, short_duration},
     },
-    view::{JobStatus, JobView},
+    query::JobQuery,
+    view::{JobStatus, JobSummary, JobView},
 };
 
 use crate::{
@@ -114,11 +115,11 @@ pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
 }
 
 async fn ls(args: LsArgs) -> Result<ExitCode> {
-    let jobs = args.master.connect().await?.jobs().await?;
+    let list = args.master.connect().await?.jobs(&JobQuery::default()).await?;
     if args.json {
-        text::print_json(&jobs.iter().map(json::Job::from).collect::<Vec<_>>())?;
+        text::print_json(&list.jobs.iter().map(json::JobLine::from).collect::<Vec<_>>())?;
     } else {
-        text::print(&jobs_table(&jobs, now_ms()))?;
+        text::print(&jobs_table(&list.jobs, now_ms()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -147,9 +148,9 @@ async fn wait(args: WaitArgs) -> Result<ExitCode> {
     };
     match follow(&client, args.job, &mut interrupts, plan).await? {
         Followed::Ended { view, tally } => {
-            let wall = view.wall_time().unwrap_or_else(|| started.elapsed());
+            let wall = view.summary.wall_time().unwrap_or_else(|| started.elapsed());
             run::tell_end(&view, &tally, wall, args.json, args.quiet)?;
-            Ok(ExitCode::from(tally.exit_code(view.status)))
+            Ok(ExitCode::from(tally.exit_code(view.summary.status)))
         }
         Followed::Told => bail!("the master stopped telling about {} before its end", args.job),
         Followed::Interrupted => Ok(exit::interrupted()),
@@ -160,10 +161,10 @@ async fn logs(args: LogsArgs) -> Result<ExitCode> {
     let client = args.master.connect().await?;
     let mut interrupts = Interrupts::listen()?;
     let view = client.job(args.job).await?;
-    if let Some(task) = args.task.filter(|task| *task >= view.tasks) {
-        bail!("{} has no task {task}; its tasks are 0 to {}", args.job, view.tasks - 1);
+    if let Some(task) = args.task.filter(|task| *task >= view.summary.tasks) {
+        bail!("{} has no task {task}; its tasks are 0 to {}", args.job, view.summary.tasks - 1);
     }
-    let array = view.spec.stages.iter().any(|stage| stage.array);
+    let array = view.spec.stages.iter().any(StageSpec::is_array);
     let show = Show {
         prefix: array && args.task.is_none(),
         only_task: args.task,
@@ -188,13 +189,14 @@ async fn cancel(args: JobArgs) -> Result<ExitCode> {
     if args.json {
         text::print_json(&json::Job::from(&view))?;
     } else {
-        let had_ended = if view.status == JobStatus::Cancelled { "" } else { "had ended: " };
-        text::print(&format!("{} {had_ended}{}\n", view.id, view.status.word()))?;
+        let (job, status) = (view.summary.id, view.summary.status);
+        let had_ended = if status == JobStatus::Cancelled { "" } else { "had ended: " };
+        text::print(&format!("{job} {had_ended}{}\n", status.word()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn jobs_table(jobs: &[JobView], now_ms: u64) -> String {
+fn jobs_table(jobs: &[JobSummary], now_ms: u64) -> String {
     if jobs.is_empty() {
         return "no jobs yet; `weir run MODULE` starts one\n".to_owned();
     }
@@ -206,7 +208,7 @@ fn jobs_table(jobs: &[JobView], now_ms: u64) -> String {
         let age = Duration::from_millis(now_ms.saturating_sub(job.submitted_ms));
         table.row([
             job.id.to_string(),
-            job.spec.name.clone(),
+            job.name.clone(),
             job.status.word().to_owned(),
             grouped(job.tasks.into()),
             grouped(job.succeeded.into()),
@@ -222,17 +224,18 @@ fn jobs_table(jobs: &[JobView], now_ms: u64) -> String {
 
 /// Everything about a job, one property a line.
 fn about(view: &JobView, now_ms: u64) -> String {
-    let age = Duration::from_millis(now_ms.saturating_sub(view.submitted_ms));
+    let summary = &view.summary;
+    let age = Duration::from_millis(now_ms.saturating_sub(summary.submitted_ms));
     let mut lines = vec![
-        ("job", view.id.to_string()),
-        ("name", view.spec.name.clone()),
-        ("namespace", view.spec.namespace.to_string()),
-        ("status", view.status.word().to_owned()),
+        ("job", summary.id.to_string()),
+        ("name", summary.name.clone()),
+        ("namespace", summary.namespace.to_string()),
+        ("status", summary.status.word().to_owned()),
         ("submitted", format!("{} ago", short_duration(age))),
-        ("ran", short_duration(view.wall_time().unwrap_or(age))),
-        ("tasks", tasks_line(view)),
-        ("fuel", short_count(view.fuel)),
-        ("peak memory", short_bytes(view.peak_memory_bytes)),
+        ("ran", short_duration(summary.wall_time().unwrap_or(age))),
+        ("tasks", tasks_line(summary)),
+        ("fuel", short_count(summary.fuel)),
+        ("peak memory", short_bytes(summary.peak_memory_bytes)),
     ];
     for stage in &view.spec.stages {
         lines.extend(about_stage(stage));
@@ -247,7 +250,7 @@ fn about(view: &JobView, now_ms: u64) -> String {
     out
 }
 
-fn tasks_line(view: &JobView) -> String {
+fn tasks_line(view: &JobSummary) -> String {
     format!(
         "{}: {} succeeded, {} failed, {} running, {} waiting",
         grouped(view.tasks.into()),
@@ -267,8 +270,10 @@ fn about_stage(stage: &StageSpec) -> Vec<(&'static str, String)> {
     for (name, value) in &stage.env {
         lines.push(("environment", format!("{name}={value}")));
     }
-    if let Some(stdin) = stage.stdin {
-        lines.push(("stdin", stdin.to_string()));
+    match stage.stdin {
+        Stdin::Empty => {}
+        Stdin::Blob(digest) => lines.push(("stdin", digest.to_string())),
+        Stdin::Item => lines.push(("stdin", "each task's item".to_owned())),
     }
     for input in &stage.inputs {
         lines.push(("input", format!("{} = {}", input.path, Stored(input.source))));
@@ -297,48 +302,48 @@ mod tests {
     use weir_sdk::proto::{
         digest::Digest,
         id::Namespace,
-        job::JobSpec,
-        limits::{Limits, Resources},
+        job::{JobSpec, TaskKind},
     };
 
     use super::*;
 
     fn view() -> JobView {
         let stage = StageSpec {
-            name: "main".to_owned(),
-            module: Digest::of(b"m"),
             args: vec!["a".to_owned()],
-            env: vec![],
-            stdin: None,
-            inputs: vec![],
             count: 20_000,
-            array: true,
-            limits: Limits::default(),
-            resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
-            success_codes: vec![],
-            keep_out: false,
-            seed: 0,
+            kind: TaskKind::Array,
+            ..StageSpec::new("main", Digest::of(b"m"))
         };
         let namespace = Namespace::default_namespace();
-        JobView {
+        let name = "bad\x1b[2Jname".to_owned();
+        let summary = JobSummary {
             id: JobId(7),
-            spec: JobSpec { name: "bad\x1b[2Jname".to_owned(), namespace, stages: vec![stage] },
+            name: name.clone(),
+            namespace: namespace.clone(),
             status: JobStatus::Active,
             submitted_ms: 1_000,
             ended_ms: None,
             tasks: 20_000,
             succeeded: 19_000,
             failed: 10,
+            cancelled: 0,
             running: 2,
             fuel: 5_000_000_000,
             peak_memory_bytes: 65_536,
+            priority: 0,
+            retry_of: None,
+        };
+        JobView {
+            summary,
+            spec: JobSpec { name, namespace, stages: vec![stage], priority: 0 },
+            stages: vec![],
             waiting: vec!["every core is busy".to_owned()],
         }
     }
 
     #[test]
     fn a_listed_job_shows_its_progress_in_human_units() {
-        let table = jobs_table(&[view()], 61_000);
+        let table = jobs_table(&[view().summary], 61_000);
         let row = table.lines().nth(1).expect("a row");
         for word in ["job-7", "active", "20,000", "19,000", "5.00 G", "1m00s"] {
             assert!(row.contains(word), "{word} in {row}");

@@ -12,7 +12,10 @@ use weir_sdk::{
     Client,
     proto::{
         digest::Digest,
-        job::{Input, InputSource, JobSpec, MAX_NAME_BYTES, MAX_TASKS, StageSpec},
+        job::{
+            Input, InputSource, JobSpec, Keep, MAX_NAME_BYTES, MAX_TASKS, StageSpec, Stdin,
+            TaskKind,
+        },
         limits::{Limits, Resources},
         units::{parse_bytes, parse_count, parse_duration},
     },
@@ -157,7 +160,7 @@ impl RunArgs {
         match follow(client, job, interrupts, plan).await {
             Ok(Followed::Ended { view, tally }) => {
                 tell_end(&view, &tally, started.elapsed(), self.json, self.quiet)?;
-                Ok(ExitCode::from(tally.exit_code(view.status)))
+                Ok(ExitCode::from(tally.exit_code(view.summary.status)))
             }
             Ok(Followed::Told | Followed::Interrupted) => Ok(exit::interrupted()),
             Err(error) => {
@@ -177,26 +180,25 @@ impl RunArgs {
         for InputFlag { name, source } in &self.inputs {
             let about = || format!("cannot put input {name:?}");
             let source = source.put(client).await.with_context(about)?;
-            inputs.push(Input { path: format!("/in/{name}"), source });
+            inputs.push(Input { path: format!("/in/{name}"), source, writable: false });
         }
         let limits = self.limits();
         let stage = StageSpec {
-            name: "main".to_owned(),
-            module,
             args: self.args.clone(),
             env: self.env.clone(),
-            stdin: self.put_stdin(client).await?,
+            stdin: self.put_stdin(client).await?.map_or(Stdin::Empty, Stdin::Blob),
             inputs,
             count: self.array.unwrap_or(1),
-            array: self.array.is_some(),
+            kind: if self.array.is_some() { TaskKind::Array } else { TaskKind::Plain },
             limits,
             resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
-            success_codes: Vec::new(),
-            keep_out: self.out.is_some(),
+            keep: if self.out.is_some() { Keep::Out } else { Keep::Nothing },
             seed: self.seed,
+            ..StageSpec::new("main", module)
         };
         let name = self.name.clone().unwrap_or_else(|| name_of(&self.module));
-        Ok(JobSpec { name, namespace: client.namespace().clone(), stages: vec![stage] })
+        let namespace = client.namespace().clone();
+        Ok(JobSpec { name, namespace, stages: vec![stage], priority: 0 })
     }
 
     fn limits(&self) -> Limits {

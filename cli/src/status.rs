@@ -117,6 +117,9 @@ mod tests {
             commits: 10,
             commit_p50: Duration::from_micros(600),
             commit_p99: Duration::from_millis(2),
+            members: vec![],
+            active_jobs: 0,
+            open_tasks: 0,
         };
         let shown = about(&status, "127.0.0.1:7400");
         for word in ["cluster-0000000000000003", "12,345", "600 us", "4.5", "4.00 GiB", "800 M"] {

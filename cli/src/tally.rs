@@ -128,9 +128,9 @@ impl Tally {
     pub(crate) fn summary(&self, view: &JobView, wall: Duration) -> String {
         format!(
             "{} {}: {}; fuel {}, peak memory {}, {}\n",
-            view.id,
-            view.status.word(),
-            self.tasks(view.tasks),
+            view.summary.id,
+            view.summary.status.word(),
+            self.tasks(view.summary.tasks),
             short_count(self.fuel),
             short_bytes(self.peak_memory_bytes),
             short_duration(wall)

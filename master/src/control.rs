@@ -11,8 +11,7 @@ use weir_proto::{
     agent::{AgentMessage, LiveChunk, MasterMessage},
     command::{Change, Command},
     digest::Digest,
-    id::{AgentId, ClusterId, JobId, Namespace, NodeId, RequestId, StageId},
-    job::JobSpec,
+    id::{AgentId, ClusterId, JobId, Namespace, NodeId, StageId},
     malformed::Malformed,
 };
 use weir_scheduler::{
@@ -50,6 +49,9 @@ pub type Apply = fn(&mut ClusterState, Command, u64) -> Result<Vec<Effect>, Reje
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+/// What becomes of a client's request: the job that it made, if it makes one, or why not.
+pub type Answer = Result<Option<JobId>, Refusal>;
+
 /// What happened.
 #[derive(Debug)]
 pub enum Event {
@@ -65,10 +67,8 @@ pub enum Event {
     SnapshotFailed,
     /// A peer's message.
     FromPeer(Vec<u8>),
-    /// A client submits a job.
-    Submit(Ticket, RequestId, JobSpec),
-    /// A client cancels a job.
-    Cancel(Ticket, JobId),
+    /// A client asks for a change.
+    Client(Ticket, Change),
     /// An agent says something.
     FromAgent(SessionId, AgentMessage),
     /// A session with an agent broke.
@@ -91,8 +91,8 @@ pub enum Action {
     },
     /// Send to a peer.
     ToPeer(NodeId, Vec<u8>),
-    /// Answer a client.
-    Answer(Ticket, Result<JobId, Refusal>),
+    /// Answer a client: its change is committed, and made this job if it makes one.
+    Answer(Ticket, Answer),
     /// Send to an agent.
     ToAgent(SessionId, MasterMessage),
     /// End a session with an agent.
@@ -132,8 +132,7 @@ pub enum Refusal {
 #[derive(Debug)]
 enum Waiting {
     Nothing,
-    Submit(Ticket),
-    Cancel(Ticket, JobId),
+    Client(Ticket),
     Pages(SessionId, Vec<u64>),
     Register(SessionId, Hello),
     Lost(AgentId),
@@ -239,6 +238,11 @@ impl Control {
         self.node.term()
     }
 
+    /// The last log entry known to be committed.
+    pub fn committed(&self) -> u64 {
+        self.node.committed()
+    }
+
     /// Proposals that are not committed yet.
     pub fn proposals(&self) -> usize {
         self.waiting.len()
@@ -258,13 +262,10 @@ impl Control {
             }
             Event::SnapshotFailed => self.snapshots.under_way = false,
             Event::FromPeer(bytes) => self.node.receive(&bytes),
-            Event::Submit(ticket, request, spec) => {
-                let change = Change::SubmitJob { request, spec };
-                self.propose_for(ticket, Waiting::Submit(ticket), change, now_ms, &mut actions);
-            }
-            Event::Cancel(ticket, job) => {
-                let waiting = Waiting::Cancel(ticket, job);
-                self.propose_for(ticket, waiting, Change::CancelJob(job), now_ms, &mut actions);
+            Event::Client(ticket, change) => {
+                if let Err(refusal) = self.propose(change, Waiting::Client(ticket), now_ms) {
+                    actions.push(Action::Answer(ticket, Err(refusal)));
+                }
             }
             Event::FromAgent(session, message) => {
                 self.agent_said(session, message, now_ms, &mut actions);
@@ -349,19 +350,6 @@ impl Control {
         Ok(())
     }
 
-    fn propose_for(
-        &mut self,
-        ticket: Ticket,
-        waiting: Waiting,
-        change: Change,
-        now_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Err(refusal) = self.propose(change, waiting, now_ms) {
-            actions.push(Action::Answer(ticket, Err(refusal)));
-        }
-    }
-
     fn apply_entry(&mut self, entry: Committed, now_ms: u64, actions: &mut Vec<Action>) {
         self.node.applied(entry.index);
         self.snapshots.entries += 1;
@@ -406,15 +394,11 @@ impl Control {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        let answer = |job| refused.clone().map_or(Ok(job), Err);
         match waiting {
             Waiting::Nothing => {}
-            Waiting::Submit(ticket) => {
-                let job = submitted.ok_or(Refusal::NotLeader);
-                let answer = refused.clone().map_or(job, Err);
-                actions.push(Action::Answer(ticket, answer));
+            Waiting::Client(ticket) => {
+                actions.push(Action::Answer(ticket, refused.map_or(Ok(submitted), Err)));
             }
-            Waiting::Cancel(ticket, job) => actions.push(Action::Answer(ticket, answer(job))),
             Waiting::Pages(session, seqs) => {
                 actions.push(Action::ToAgent(session, MasterMessage::PagesStored(seqs)));
             }
@@ -431,15 +415,19 @@ impl Control {
             Effect::Submitted { .. } | Effect::AgentRegistered(_) => {}
             Effect::JobStarted(job) => {
                 for stage in self.stages_of(job) {
-                    if let (Some(table), Some((mark, spec))) =
-                        (&mut self.table, self.state.stage(stage))
-                    {
-                        table.add_stage(stage, spec.count, mark.leased_through);
+                    if let Some(table) = &mut self.table {
+                        table.add_stage(&self.state, stage);
                     }
                 }
                 actions.push(Action::JobChanged(job));
             }
-            Effect::Done { stage, tasks } => {
+            Effect::Retried { stage, tasks } => {
+                if let Some(table) = &mut self.table {
+                    table.retry(stage, &tasks);
+                }
+                actions.push(Action::JobChanged(stage.job));
+            }
+            Effect::Done { stage, tasks, .. } => {
                 let over = self.table.as_mut().map(|table| table.done(stage, &tasks));
                 self.sessions.revoke(over.unwrap_or_default(), actions);
                 actions.push(Action::JobChanged(stage.job));
@@ -486,7 +474,7 @@ impl Control {
     fn step_down(&mut self, actions: &mut Vec<Action>) {
         self.table = None;
         for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if let Waiting::Submit(ticket) | Waiting::Cancel(ticket, _) = waiting {
+            if let Waiting::Client(ticket) = waiting {
                 actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
             }
         }

@@ -8,18 +8,12 @@ use std::{
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_proto::{
-    agent::MasterMessage,
-    digest::Digest,
-    id::{JobId, RequestId},
-    job::JobSpec,
-    malformed::Malformed,
-};
+use weir_proto::{agent::MasterMessage, command::Change, digest::Digest, malformed::Malformed};
 use weir_scheduler::{snapshot, state::ClusterState};
 use weir_store::blobs::PutError;
 
 use crate::{
-    control::{Action, Control, Event, Refusal, SessionId, TICK_MS, Ticket},
+    control::{Action, Answer, Control, Event, SessionId, TICK_MS, Ticket},
     disk::{Disk, Report},
     log::{LogError, LogSnapshot},
     pages::Pages,
@@ -37,8 +31,7 @@ const LATENCIES: usize = 4_096;
 
 /// What others ask of the loop.
 pub(crate) enum Input {
-    Submit(RequestId, JobSpec, oneshot::Sender<Result<JobId, Refusal>>),
-    Cancel(JobId, oneshot::Sender<Result<JobId, Refusal>>),
+    Client(Change, oneshot::Sender<Answer>),
     AgentOpened(SessionId, mpsc::Sender<MasterMessage>),
     Event(Event),
     Inspect(Look),
@@ -87,7 +80,7 @@ pub(crate) struct Driver {
     pages: Pages,
     watchers: Watchers,
     state: watch::Sender<Arc<ClusterState>>,
-    answers: HashMap<Ticket, oneshot::Sender<Result<JobId, Refusal>>>,
+    answers: HashMap<Ticket, oneshot::Sender<Answer>>,
     last_ticket: u64,
     agents: HashMap<SessionId, mpsc::Sender<MasterMessage>>,
     latencies: Latencies,
@@ -119,22 +112,16 @@ impl Handle {
         self.inbox.send(input).await.map_err(|_| Stopping)
     }
 
-    /// Submits a job and waits until it is committed.
-    pub(crate) async fn submit(
-        &self,
-        request: RequestId,
-        spec: JobSpec,
-    ) -> Result<Result<JobId, Refusal>, Stopping> {
+    /// Proposes a client's change and waits until it is committed.
+    pub(crate) async fn change(&self, change: Change) -> Result<Answer, Stopping> {
         let (sender, answer) = oneshot::channel();
-        self.send(Input::Submit(request, spec, sender)).await?;
+        self.send(Input::Client(change, sender)).await?;
         answer.await.map_err(|_| Stopping)
     }
 
-    /// Cancels a job and waits until that is committed.
-    pub(crate) async fn cancel(&self, job: JobId) -> Result<Result<JobId, Refusal>, Stopping> {
-        let (sender, answer) = oneshot::channel();
-        self.send(Input::Cancel(job, sender)).await?;
-        answer.await.map_err(|_| Stopping)
+    /// Tells when the state is newer than the one last looked at through this receiver.
+    pub(crate) fn states(&self) -> watch::Receiver<Arc<ClusterState>> {
+        self.state.clone()
     }
 
     /// Asks something of the loop's own state.
@@ -261,13 +248,11 @@ impl Driver {
 
     fn input(&mut self, input: Input) -> Result<(), Failure> {
         match input {
-            Input::Submit(request, spec, answer) => {
-                let ticket = self.ticket(answer);
-                self.step(Event::Submit(ticket, request, spec))
-            }
-            Input::Cancel(job, answer) => {
-                let ticket = self.ticket(answer);
-                self.step(Event::Cancel(ticket, job))
+            Input::Client(change, answer) => {
+                self.last_ticket += 1;
+                let ticket = Ticket(self.last_ticket);
+                self.answers.insert(ticket, answer);
+                self.step(Event::Client(ticket, change))
             }
             Input::AgentOpened(session, messages) => {
                 self.agents.insert(session, messages);
@@ -284,13 +269,6 @@ impl Driver {
                 Ok(())
             }
         }
-    }
-
-    fn ticket(&mut self, answer: oneshot::Sender<Result<JobId, Refusal>>) -> Ticket {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.answers.insert(ticket, answer);
-        ticket
     }
 
     fn step(&mut self, event: Event) -> Result<(), Failure> {

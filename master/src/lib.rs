@@ -138,7 +138,7 @@ impl Master {
         let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
         // Whoever connects meanwhile waits, instead of hearing that its job is not known.
         handle.wait_until_leading().await;
-        let routes = server::routes(handle, store, HostNames::of_this_machine());
+        let routes = server::routes(handle, store, address, HostNames::of_this_machine());
         // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

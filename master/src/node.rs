@@ -221,6 +221,11 @@ impl Node {
         self.raw.raft.state == StateRole::Leader
     }
 
+    /// The last entry known to be committed.
+    pub fn committed(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
     /// Its term.
     pub fn term(&self) -> u64 {
         self.raw.raft.term

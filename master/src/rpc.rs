@@ -4,27 +4,37 @@
 
 mod agents;
 mod cluster;
+mod events;
 mod jobs;
+pub(crate) mod list;
 mod module;
-mod view;
+mod names;
+pub(crate) mod view;
 mod watch;
 
 use tonic::{Code, Status};
 use weir_proto::{job::SpecProblems, malformed::Malformed};
 use weir_scheduler::apply::Rejection;
 
-pub(crate) use self::{agents::AgentsService, cluster::ClusterService, jobs::JobsService};
+pub(crate) use self::{
+    agents::AgentsService, cluster::ClusterService, jobs::JobsService, names::NamesService,
+};
 use crate::{control::Refusal, driver::Stopping};
 
 fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
         Refusal::NotLeader | Refusal::Busy => Code::Unavailable,
         Refusal::Rejected(rejection) => match rejection {
-            Rejection::UnknownJob(_) | Rejection::UnknownStage(_) | Rejection::UnknownAgent(_) => {
-                Code::NotFound
-            }
+            Rejection::UnknownJob(_)
+            | Rejection::UnknownStage(_)
+            | Rejection::UnknownAgent(_)
+            | Rejection::UnknownName { .. } => Code::NotFound,
+            Rejection::StillActive(_)
+            | Rejection::NothingToRetry(_)
+            | Rejection::NameConflict { .. } => Code::FailedPrecondition,
             Rejection::TooManyJobs { .. }
             | Rejection::TooManyTasks { .. }
+            | Rejection::TooManyNames
             | Rejection::TooManyAgents => Code::ResourceExhausted,
             Rejection::ClusterExists(_) => Code::AlreadyExists,
         },

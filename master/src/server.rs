@@ -19,7 +19,7 @@ use weir_store::{blobs::BlobStore, service::StoreService};
 
 use crate::{
     driver::Handle,
-    rpc::{AgentsService, ClusterService, JobsService},
+    rpc::{AgentsService, ClusterService, JobsService, NamesService},
 };
 
 /// Most bytes of a request's message: pages and specs are smaller, by their own bounds.
@@ -45,15 +45,26 @@ impl HostNames {
 }
 
 /// All routes of a master.
-pub(crate) fn routes(master: Handle, store: BlobStore, names: HostNames) -> Router {
+pub(crate) fn routes(
+    master: Handle,
+    store: BlobStore,
+    address: SocketAddr,
+    names: HostNames,
+) -> Router {
     let jobs = wire::jobs_server::JobsServer::new(JobsService::new(master.clone(), store.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let agents = wire::agents_server::AgentsServer::new(AgentsService::new(master.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master));
+    let named =
+        wire::names_server::NamesServer::new(NamesService::new(master.clone(), store.clone()));
+    let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master, address));
     let store = wire::store_server::StoreServer::new(StoreService::new(store))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut routes = Routes::new(jobs).add_service(agents).add_service(cluster).add_service(store);
+    let mut routes = Routes::new(jobs)
+        .add_service(agents)
+        .add_service(cluster)
+        .add_service(named)
+        .add_service(store);
     // A descriptor set that prost has just written always decodes.
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)

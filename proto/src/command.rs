@@ -10,6 +10,7 @@ use crate::{
     id::{AgentId, ClusterId, JobId, RequestId, StageId, TaskId},
     job::JobSpec,
     malformed::{Malformed, required},
+    name::SetName,
     wire,
 };
 
@@ -62,6 +63,17 @@ pub enum Change {
         /// The new mark.
         leased_through: u32,
     },
+    /// Accepts a job that runs again what did not succeed in an ended one.
+    RetryJob {
+        /// The same request makes one job.
+        request: RequestId,
+        /// The ended job.
+        job: JobId,
+    },
+    /// Forgets an ended job.
+    RemoveJob(JobId),
+    /// Points a name at something, or removes it.
+    SetName(SetName),
 }
 
 impl Command {
@@ -98,6 +110,11 @@ impl Command {
                     leased_through,
                 })
             }
+            Change::RetryJob { request, job } => {
+                Body::RetryJob(wire::RetryJob { request: request.0.to_vec(), job: job.0 })
+            }
+            Change::RemoveJob(job) => Body::RemoveJob(wire::RemoveJob { job: job.0 }),
+            Change::SetName(set) => Body::SetName(set.into()),
         };
         wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
             .encode_to_vec()
@@ -147,6 +164,11 @@ impl Command {
                 let stage = StageId { job: JobId(job), stage };
                 Change::ExtendLeases { stage, leased_through }
             }
+            Body::RetryJob(wire::RetryJob { request, job }) => {
+                Change::RetryJob { request: RequestId::try_from(&request[..])?, job: JobId(job) }
+            }
+            Body::RemoveJob(wire::RemoveJob { job }) => Change::RemoveJob(JobId(job)),
+            Body::SetName(set) => Change::SetName(set.try_into()?),
         };
         Ok(Command { now_ms: wire.now_ms, change })
     }
@@ -165,6 +187,8 @@ mod tests {
             Change::AgentLost { agent: AgentId(1), suspects: vec![stage.task(3)] },
             Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
             Change::ExtendLeases { stage, leased_through: 77 },
+            Change::RetryJob { request: RequestId([3; 16]), job: JobId(2) },
+            Change::RemoveJob(JobId(2)),
         ] {
             let command = Command { now_ms: 5, change };
             assert_eq!(Command::decode(&command.clone().encode()), Ok(command));

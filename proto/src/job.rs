@@ -5,6 +5,7 @@ use crate::{
     id::Namespace,
     limits::{Limits, MIN_CPU_MILLIS, Resources},
     malformed::{Malformed, required},
+    manifest::ITEM_DIR,
     wire,
 };
 
@@ -14,6 +15,14 @@ pub const MAX_TASKS: u32 = 10_000_000;
 pub const MAX_SPEC_BYTES: usize = 1 << 20;
 /// Longest name of a job or stage, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
+/// Longest path of an input in the guest's file system, in bytes.
+pub const MAX_PATH_BYTES: usize = 1024;
+/// How often a task may be run again at most.
+pub const MAX_RETRIES: u32 = 100;
+/// A job's priority is from `-MAX_PRIORITY` to `MAX_PRIORITY`.
+pub const MAX_PRIORITY: i32 = 100;
+/// Where the guest's own directories are; an input can be at none of these paths, nor beneath.
+pub const RESERVED_PATHS: [&str; 3] = ["/out", "/tmp", ITEM_DIR];
 
 /// A job as a client submits it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +33,8 @@ pub struct JobSpec {
     pub namespace: Namespace,
     /// Its stages; exactly one until stages can follow each other.
     pub stages: Vec<StageSpec>,
+    /// Within its namespace, whose tasks go first: -100 to 100, higher ones before lower ones.
+    pub priority: i32,
 }
 
 /// An array of tasks.
@@ -33,37 +44,78 @@ pub struct StageSpec {
     pub name: String,
     /// The Wasm module that each task runs.
     pub module: Digest,
-    /// Arguments after `argv[0]`.
+    /// Arguments after `argv[0]`, with placeholders for what differs between tasks
+    /// ([`crate::template`]).
     pub args: Vec<String>,
-    /// The environment, in order.
+    /// The environment, in order; values as `args`.
     pub env: Vec<(String, String)>,
-    /// What the guest reads from stdin; nothing when absent.
-    pub stdin: Option<Digest>,
+    /// What the guest reads from stdin.
+    pub stdin: Stdin,
     /// What the guest sees in its file system.
     pub inputs: Vec<Input>,
     /// How many tasks, 1 to `MAX_TASKS`.
     pub count: u32,
-    /// Whether tasks see `WEIR_TASK_INDEX` and `WEIR_TASK_COUNT`.
-    pub array: bool,
+    /// What tells its tasks apart.
+    pub kind: TaskKind,
     /// What the sandbox enforces on each attempt.
     pub limits: Limits,
     /// What placement counts for each running task.
     pub resources: Resources,
     /// Exit codes besides 0 that are success.
     pub success_codes: Vec<i32>,
-    /// Whether the guest has `/out`, and it is kept.
-    pub keep_out: bool,
+    /// How often a task that fails is run again, 0 to `MAX_RETRIES`.
+    pub retries: u32,
+    /// What is kept of `/out`.
+    pub keep: Keep,
     /// Chooses among the random sequences the guest may see.
     pub seed: u64,
 }
 
-/// A blob or tree at an absolute path in the guest's file system, read-only.
+/// What tells the tasks of a stage apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskKind {
+    /// Nothing: they all see the same. Placeholders are not replaced.
+    Plain,
+    /// Their index: tasks see `WEIR_TASK_INDEX` and `WEIR_TASK_COUNT`.
+    Array,
+    /// Each has an item of a [`crate::manifest::Manifest`], and sees nothing of the others.
+    Foreach {
+        /// The manifest's digest.
+        manifest: Digest,
+    },
+}
+
+/// What a guest reads from stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nothing.
+    Empty,
+    /// A blob.
+    Blob(Digest),
+    /// The task's item: the file's bytes, or the line with its end. Only of `Foreach`.
+    Item,
+}
+
+/// What is kept of what a guest leaves in `/out`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// The guest has no `/out`.
+    Nothing,
+    /// All of it.
+    Out,
+    /// Only these paths beneath it, and what is beneath them.
+    Paths(Vec<String>),
+}
+
+/// A blob or tree at an absolute path in the guest's file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
-    /// Where the guest sees it: `/in/NAME`.
+    /// Where the guest sees it, such as `/in/NAME`.
     pub path: String,
     /// What is there.
     pub source: InputSource,
+    /// Whether each task has a copy of its own, which it may change; nothing of that is kept.
+    pub writable: bool,
 }
 
 /// What an input is made of.
@@ -73,6 +125,16 @@ pub enum InputSource {
     Blob(Digest),
     /// A directory.
     Tree(Digest),
+}
+
+impl std::fmt::Display for InputSource {
+    /// As people write it: `blake3:...` of a blob, `tree:blake3:...` of a tree.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            InputSource::Blob(digest) => write!(f, "{digest}"),
+            InputSource::Tree(digest) => write!(f, "tree:{digest}"),
+        }
+    }
 }
 
 impl InputSource {
@@ -96,10 +158,44 @@ impl From<Malformed> for SpecProblems {
 }
 
 impl StageSpec {
-    /// Digests that must be in the store before a task can run.
+    /// One task that runs a module: no arguments, no data, the usual limits.
+    pub fn new(name: impl Into<String>, module: Digest) -> StageSpec {
+        let limits = Limits::default();
+        StageSpec {
+            name: name.into(),
+            module,
+            args: Vec::new(),
+            env: Vec::new(),
+            stdin: Stdin::Empty,
+            inputs: Vec::new(),
+            count: 1,
+            kind: TaskKind::Plain,
+            limits,
+            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            success_codes: Vec::new(),
+            retries: 0,
+            keep: Keep::Nothing,
+            seed: 0,
+        }
+    }
+
+    /// Digests that must be in the store before a task can run; those of items are in the manifest.
     pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        let stdin = match self.stdin {
+            Stdin::Blob(digest) => Some(digest),
+            Stdin::Empty | Stdin::Item => None,
+        };
+        let manifest = match self.kind {
+            TaskKind::Foreach { manifest } => Some(manifest),
+            TaskKind::Plain | TaskKind::Array => None,
+        };
         let inputs = self.inputs.iter().map(|input| input.source.digest());
-        [self.module].into_iter().chain(self.stdin).chain(inputs)
+        [self.module].into_iter().chain(stdin).chain(manifest).chain(inputs)
+    }
+
+    /// Whether its tasks are told apart, so that what they write is.
+    pub fn is_array(&self) -> bool {
+        self.kind != TaskKind::Plain
     }
 }
 
@@ -109,6 +205,7 @@ impl From<JobSpec> for wire::JobSpec {
             name: spec.name,
             namespace: spec.namespace.as_str().to_owned(),
             stages: spec.stages.into_iter().map(wire::StageSpec::from).collect(),
+            priority: spec.priority,
         }
     }
 }
@@ -116,20 +213,39 @@ impl From<JobSpec> for wire::JobSpec {
 impl From<StageSpec> for wire::StageSpec {
     fn from(spec: StageSpec) -> wire::StageSpec {
         let env = spec.env.into_iter().map(|(name, value)| wire::EnvVar { name, value });
+        let (stdin, stdin_item) = match spec.stdin {
+            Stdin::Empty => (None, false),
+            Stdin::Blob(digest) => (Some(digest.to_wire()), false),
+            Stdin::Item => (None, true),
+        };
+        let (array, manifest) = match spec.kind {
+            TaskKind::Plain => (false, None),
+            TaskKind::Array => (true, None),
+            TaskKind::Foreach { manifest } => (false, Some(manifest.to_wire())),
+        };
+        let (keep_out, keep_paths) = match spec.keep {
+            Keep::Nothing => (false, Vec::new()),
+            Keep::Out => (true, Vec::new()),
+            Keep::Paths(paths) => (true, paths),
+        };
         wire::StageSpec {
             name: spec.name,
             module: spec.module.to_wire(),
             args: spec.args,
             env: env.collect(),
-            stdin: spec.stdin.map(Digest::to_wire),
+            stdin,
             inputs: spec.inputs.into_iter().map(wire::Input::from).collect(),
             count: spec.count,
-            array: spec.array,
+            array,
             limits: Some(spec.limits.into()),
             resources: Some(spec.resources.into()),
             success_codes: spec.success_codes,
-            keep_out: spec.keep_out,
+            keep_out,
             seed: spec.seed,
+            manifest,
+            stdin_item,
+            retries: spec.retries,
+            keep_paths,
         }
     }
 }
@@ -140,7 +256,7 @@ impl From<Input> for wire::Input {
             InputSource::Blob(digest) => wire::input::Source::Blob(digest.to_wire()),
             InputSource::Tree(digest) => wire::input::Source::Tree(digest.to_wire()),
         };
-        wire::Input { path: input.path, source: Some(source) }
+        wire::Input { path: input.path, source: Some(source), writable: input.writable }
     }
 }
 
@@ -163,6 +279,12 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 Namespace::default_namespace()
             }
         };
+        if !(-MAX_PRIORITY..=MAX_PRIORITY).contains(&wire.priority) {
+            let priority = wire.priority;
+            problems.push(format!(
+                "priority is {priority}; it must be -{MAX_PRIORITY} to {MAX_PRIORITY}"
+            ));
+        }
         match wire.stages.len() {
             1 => {}
             0 => problems.push("the job has no stage".to_owned()),
@@ -180,7 +302,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         if !problems.is_empty() {
             return Err(SpecProblems(problems));
         }
-        Ok(JobSpec { name: wire.name, namespace, stages })
+        Ok(JobSpec { name: wire.name, namespace, stages, priority: wire.priority })
     }
 }
 
@@ -220,25 +342,45 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     let mut inputs = Vec::with_capacity(wire.inputs.len());
     for input in wire.inputs {
         let input = Input::try_from(input)?;
-        if !is_guest_path(&input.path) {
-            problems.push(format!("input path {:?} is not like `/in/NAME`", input.path));
-        }
+        problems.extend(guest_path_problem(&input.path));
         inputs.push(input);
     }
     check_overlaps(&inputs, problems);
+    if wire.retries > MAX_RETRIES {
+        problems.push(format!("retries is {}; at most {MAX_RETRIES} are allowed", wire.retries));
+    }
+    problems.extend(wire.keep_paths.iter().filter_map(|path| keep_path_problem(path)));
+    let kind = match (wire.array, wire.manifest) {
+        (false, None) => TaskKind::Plain,
+        (true, None) => TaskKind::Array,
+        (_, Some(manifest)) => TaskKind::Foreach { manifest: Digest::try_from(&manifest[..])? },
+    };
+    let stdin = match (wire.stdin, wire.stdin_item) {
+        (None, false) => Stdin::Empty,
+        (Some(digest), _) => Stdin::Blob(Digest::try_from(&digest[..])?),
+        (None, true) => Stdin::Item,
+    };
+    if stdin == Stdin::Item && !matches!(kind, TaskKind::Foreach { .. }) {
+        problems.push("stdin is the task's item, and the stage has no items".to_owned());
+    }
     Ok(StageSpec {
         name: wire.name,
         module: Digest::try_from(&wire.module[..])?,
         args: wire.args,
         env,
-        stdin: wire.stdin.map(|digest| Digest::try_from(&digest[..])).transpose()?,
+        stdin,
         inputs,
         count: wire.count,
-        array: wire.array,
+        kind,
         limits: Limits::parse(wire.limits, problems)?,
         resources,
         success_codes: wire.success_codes,
-        keep_out: wire.keep_out,
+        retries: wire.retries,
+        keep: match (wire.keep_out, wire.keep_paths) {
+            (false, _) => Keep::Nothing,
+            (true, paths) if paths.is_empty() => Keep::Out,
+            (true, paths) => Keep::Paths(paths),
+        },
         seed: wire.seed,
     })
 }
@@ -251,7 +393,7 @@ impl TryFrom<wire::Input> for Input {
             wire::input::Source::Blob(digest) => InputSource::Blob(Digest::try_from(&digest[..])?),
             wire::input::Source::Tree(digest) => InputSource::Tree(Digest::try_from(&digest[..])?),
         };
-        Ok(Input { path: wire.path, source })
+        Ok(Input { path: wire.path, source, writable: wire.writable })
     }
 }
 
@@ -264,20 +406,42 @@ fn check_name(what: &str, name: &str, problems: &mut Vec<String>) {
     }
 }
 
-/// `/in/NAME`, `/in/DIR/NAME`: no empty, `.` or `..` part, nothing outside `/in`.
-fn is_guest_path(path: &str) -> bool {
-    path.strip_prefix("/in/").is_some_and(|rest| {
-        rest.len() <= 1024
-            && rest.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+/// Why a path cannot be an input's in the guest's file system: it is absolute, has no empty, `.` or
+/// `..` part, and is not where the guest's own directories are. `/` itself can be one.
+pub fn guest_path_problem(path: &str) -> Option<String> {
+    let whole = path == "/" || path.strip_prefix('/').is_some_and(is_plain_path);
+    if !whole {
+        return Some(format!(
+            "input path {path:?} is not absolute without `.` and `..`, such as `/in/NAME`"
+        ));
+    }
+    let reserved = RESERVED_PATHS.iter().find(|reserved| is_within(path, reserved))?;
+    Some(format!("input path {path:?} is taken: {reserved} is the guest's own; use `/in/NAME`"))
+}
+
+/// Why a path cannot be one beneath `/out` that is kept.
+pub fn keep_path_problem(path: &str) -> Option<String> {
+    (!is_plain_path(path)).then(|| {
+        format!("path {path:?} is not one beneath /out without `.` and `..`, such as `report.txt`")
     })
+}
+
+fn is_plain_path(path: &str) -> bool {
+    let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_control);
+    path.len() <= MAX_PATH_BYTES && path.split('/').all(plain)
+}
+
+/// Whether a path is another one or beneath it.
+fn is_within(path: &str, other: &str) -> bool {
+    path.strip_prefix(other)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || other.ends_with('/'))
 }
 
 fn check_overlaps(inputs: &[Input], problems: &mut Vec<String>) {
     let mut paths: Vec<&str> = inputs.iter().map(|input| &input.path[..]).collect();
     paths.sort_unstable();
     for pair in paths.windows(2) {
-        let inside = pair[1].strip_prefix(pair[0]).is_some_and(|rest| rest.starts_with('/'));
-        if inside || pair[0] == pair[1] {
+        if is_within(pair[1], pair[0]) {
             problems.push(format!("inputs {:?} and {:?} overlap", pair[0], pair[1]));
         }
     }
@@ -289,25 +453,24 @@ mod tests {
 
     fn spec() -> wire::JobSpec {
         let stage = StageSpec {
-            name: "main".to_owned(),
-            module: Digest::of(b"module"),
             args: vec!["a".to_owned()],
             env: vec![("K".to_owned(), "V".to_owned())],
-            stdin: None,
             inputs: vec![Input {
                 path: "/in/text".to_owned(),
                 source: InputSource::Tree(Digest::of(b"tree")),
+                writable: true,
             }],
             count: 3,
-            array: true,
-            limits: Limits::default(),
-            resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
+            kind: TaskKind::Foreach { manifest: Digest::of(b"manifest") },
+            stdin: Stdin::Item,
             success_codes: vec![10],
-            keep_out: true,
+            retries: 2,
+            keep: Keep::Paths(vec!["a/b".to_owned()]),
             seed: 7,
+            ..StageSpec::new("main", Digest::of(b"module"))
         };
         let namespace = Namespace::default_namespace();
-        JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] }.into()
+        JobSpec { name: "job".to_owned(), namespace, stages: vec![stage], priority: -3 }.into()
     }
 
     #[test]
@@ -322,10 +485,25 @@ mod tests {
         let mut wire = spec();
         wire.namespace = "No Such".to_owned();
         wire.stages[0].count = 0;
-        wire.stages[0].inputs[0].path = "/etc/passwd".to_owned();
+        wire.stages[0].inputs[0].path = "/etc/../passwd".to_owned();
         wire.stages[0].limits = Some(wire::Limits::default());
+        wire.stages[0].manifest = None;
+        wire.stages[0].retries = 1_000;
+        wire.stages[0].keep_paths = vec!["/etc".to_owned()];
+        wire.priority = 1_000;
         let SpecProblems(problems) = JobSpec::try_from(wire).expect_err("an invalid job");
-        let expected = ["namespace", "count", "/etc/passwd", "fuel", "memory_bytes", "timeout_ms"];
+        let expected = [
+            "namespace",
+            "count",
+            "/etc/../passwd",
+            "fuel",
+            "memory_bytes",
+            "timeout_ms",
+            "no items",
+            "retries",
+            "\"/etc\"",
+            "priority",
+        ];
         for word in expected {
             assert!(problems.iter().any(|p| p.contains(word)), "{word} in {problems:?}");
         }
@@ -341,10 +519,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_cannot_climb_out_of_in() {
-        assert!(is_guest_path("/in/a/b"));
-        for path in ["/in", "/in/", "/in/../etc", "/in//a", "in/a", "/out/a", "/in/a/."] {
-            assert!(!is_guest_path(path), "{path}");
+    fn an_input_is_at_an_absolute_path_that_is_free() {
+        for path in ["/in/a/b", "/", "/data", "/outer", "/in"] {
+            assert_eq!(guest_path_problem(path), None, "{path}");
+        }
+        for path in
+            ["/in/", "/in/../etc", "/in//a", "in/a", "", "/out/a", "/out", "/in/a/.", "/tmp"]
+        {
+            assert!(guest_path_problem(path).is_some(), "{path}");
         }
     }
 }

@@ -15,6 +15,12 @@ pub mod limits;
 
 pub mod job;
 
+pub mod manifest;
+
+pub mod template;
+
+pub mod name;
+
 pub mod outcome;
 
 pub mod page;
@@ -24,6 +30,8 @@ pub mod lease;
 pub mod agent;
 
 pub mod command;
+
+pub mod event;
 
 pub mod malformed;
 

@@ -82,6 +82,18 @@ pub struct Exceeded {
     pub limit: u64,
 }
 
+/// Why tasks did not succeed: outcomes that people would count together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cause {
+    /// The outcome's number on the wire.
+    pub kind: u8,
+    /// What tells it apart from others of its kind, at most `MAX_CAUSE_BYTES`; may be empty.
+    pub detail: String,
+}
+
+/// Longest detail of a cause, in bytes.
+pub const MAX_CAUSE_BYTES: usize = 64;
+
 /// What an attempt used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -101,23 +113,37 @@ impl Outcome {
 
     /// A stable word for programs: `out_of_fuel`.
     pub fn word(&self) -> &'static str {
-        match self {
-            Outcome::Succeeded { .. } => "succeeded",
-            Outcome::Failed { .. } => "failed",
-            Outcome::Trapped(_) => "trapped",
-            Outcome::OutOfFuel(_) => "out_of_fuel",
-            Outcome::OutOfMemory(_) => "out_of_memory",
-            Outcome::TimedOut(_) => "timed_out",
-            Outcome::OutputTooLarge(_) => "output_too_large",
-            Outcome::ScratchFull(_) => "scratch_full",
-            Outcome::CompileLimit { .. } => "compile_limit",
-            Outcome::InvalidModule { .. } => "invalid_module",
-            Outcome::MissingInput { .. } => "missing_input",
-            Outcome::Cancelled => "cancelled",
-            Outcome::AgentLostTooOften { .. } => "agent_lost_too_often",
-            Outcome::UpstreamFailed => "upstream_failed",
-            Outcome::DeadlineExpired => "deadline_expired",
-        }
+        WORDS[usize::from(self.wire_number()) - 1]
+    }
+
+    /// Whether running the task again may end otherwise: nobody wanted this end, and the module is
+    /// one that can run.
+    pub fn may_be_retried(&self) -> bool {
+        !matches!(
+            self,
+            Outcome::Succeeded { .. } | Outcome::Cancelled | Outcome::InvalidModule { .. }
+        )
+    }
+
+    /// What it is counted under.
+    pub fn cause(&self) -> Cause {
+        let detail = match self {
+            Outcome::Failed { exit_code } => format!("exit code {exit_code}"),
+            Outcome::Trapped(trap) => bounded(&trap.kind),
+            Outcome::InvalidModule { reason } | Outcome::CompileLimit { reason } => bounded(reason),
+            Outcome::MissingInput { .. }
+            | Outcome::Succeeded { .. }
+            | Outcome::OutOfFuel(_)
+            | Outcome::OutOfMemory(_)
+            | Outcome::TimedOut(_)
+            | Outcome::OutputTooLarge(_)
+            | Outcome::ScratchFull(_)
+            | Outcome::Cancelled
+            | Outcome::AgentLostTooOften { .. }
+            | Outcome::UpstreamFailed
+            | Outcome::DeadlineExpired => String::new(),
+        };
+        Cause { kind: self.wire_number(), detail }
     }
 
     /// The outcome's number on the wire: its field in `Outcome.kind`.
@@ -140,6 +166,46 @@ impl Outcome {
             Outcome::DeadlineExpired => 15,
         }
     }
+}
+
+/// Stable words of outcomes, in the order of their numbers on the wire, from 1.
+pub const WORDS: [&str; 15] = [
+    "succeeded",
+    "failed",
+    "trapped",
+    "out_of_fuel",
+    "out_of_memory",
+    "timed_out",
+    "output_too_large",
+    "scratch_full",
+    "compile_limit",
+    "invalid_module",
+    "missing_input",
+    "cancelled",
+    "agent_lost_too_often",
+    "upstream_failed",
+    "deadline_expired",
+];
+
+impl Cause {
+    /// The stable word of its outcomes; `unknown` of a newer Weir's.
+    pub fn word(&self) -> &'static str {
+        let place = usize::from(self.kind).checked_sub(1);
+        place.and_then(|place| WORDS.get(place)).copied().unwrap_or("unknown")
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.word().replace('_', " "))?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
+    }
+}
+
+/// The first line of a text, cut to `MAX_CAUSE_BYTES`.
+fn bounded(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line[..line.floor_char_boundary(MAX_CAUSE_BYTES)].to_owned()
 }
 
 impl fmt::Display for Outcome {

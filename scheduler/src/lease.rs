@@ -11,12 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::{
     agent::AgentDescription,
-    id::{AgentId, LeaseId, StageId, TaskId},
+    id::{AgentId, LeaseId, Namespace, StageId, TaskId},
     lease::{Lease, LeaseMarks},
     range::{RangeSet, TaskRange},
 };
 
-use self::entries::Rank;
+use self::entries::NamespaceQueue;
 pub use self::entries::{AttachedAgent, HeldLease, StageQueue};
 use crate::state::ClusterState;
 
@@ -38,8 +38,8 @@ pub struct LeaseTable {
     agents: BTreeMap<AgentId, AttachedAgent>,
     stages: BTreeMap<StageId, StageQueue>,
     leases: BTreeMap<LeaseId, HeldLease>,
-    /// Stages with waiting tasks, in the order in which they get leases.
-    order: BTreeSet<(Rank, StageId)>,
+    /// Namespaces of those stages, each with its stages' order.
+    namespaces: BTreeMap<Namespace, NamespaceQueue>,
     /// Counts grants, to tell whose turn was longest ago.
     grants: u64,
     /// Stages whose `leased_through` is below their count.
@@ -66,18 +66,16 @@ impl LeaseTable {
             ..LeaseTable::default()
         };
         for id in state.active_stages() {
-            let Some((stage, spec)) = state.stage(id) else { continue };
+            let (Some(job), Some((stage, spec))) = (state.jobs.get(&id.job), state.stage(id))
+            else {
+                continue;
+            };
             let waiting = stage.open(spec.count);
             let mut uncertain = RangeSet::new();
             if stage.leased_through > 0 {
                 uncertain = waiting.within(TaskRange::new(0, stage.leased_through));
             }
-            let mut queue = StageQueue {
-                count: spec.count,
-                leased_through: stage.leased_through,
-                waiting,
-                ..StageQueue::default()
-            };
+            let mut queue = StageQueue::new(job, stage, spec.count, waiting);
             queue.waiting.remove_all(&uncertain);
             queue.uncertain = uncertain;
             table.insert_stage(id, queue);
@@ -86,19 +84,20 @@ impl LeaseTable {
         table
     }
 
-    /// Tasks of a job that was just accepted; nobody can have leased them before.
-    pub fn add_stage(&mut self, id: StageId, count: u32, leased_through: u32) {
-        let waiting = RangeSet::below(count);
-        self.insert_stage(
-            id,
-            StageQueue { count, leased_through, waiting, ..StageQueue::default() },
-        );
+    /// A stage of a job that was just accepted; nobody can have leased its tasks before.
+    pub fn add_stage(&mut self, state: &ClusterState, id: StageId) {
+        let (Some(job), Some((stage, spec))) = (state.jobs.get(&id.job), state.stage(id)) else {
+            return;
+        };
+        let waiting = stage.open(spec.count);
+        self.insert_stage(id, StageQueue::new(job, stage, spec.count, waiting));
     }
 
     fn insert_stage(&mut self, id: StageId, queue: StageQueue) {
         if queue.leased_through < queue.count {
             self.partly_leasable.insert(id);
         }
+        self.namespaces.entry(queue.namespace.clone()).or_default().stages += 1;
         self.stages.insert(id, queue);
         self.rank(id);
     }
@@ -107,16 +106,18 @@ impl LeaseTable {
     fn rank(&mut self, id: StageId) {
         let slots = self.slots(id);
         let Some(queue) = self.stages.get_mut(&id) else { return };
-        let rank = Rank { slots, served: queue.served };
-        let rank = (!queue.waiting.is_empty()).then_some(rank);
+        let Some(namespace) = self.namespaces.get_mut(&queue.namespace) else { return };
+        namespace.slots = namespace.slots - queue.slots + slots;
+        queue.slots = slots;
+        let rank = queue.wanted_rank(slots);
         if queue.rank == rank {
             return;
         }
         if let Some(old) = std::mem::replace(&mut queue.rank, rank) {
-            self.order.remove(&(old, id));
+            namespace.order.remove(&(old, id));
         }
         if let Some(new) = rank {
-            self.order.insert((new, id));
+            namespace.order.insert((new, id));
         }
     }
 
@@ -354,6 +355,22 @@ impl LeaseTable {
         revoke
     }
 
+    /// Tasks failed and are run again: they wait, wherever they were leased.
+    pub fn retry(&mut self, stage: StageId, tasks: &RangeSet) {
+        let Some(queue) = self.stages.get_mut(&stage) else { return };
+        queue.waiting.insert_all(tasks);
+        queue.uncertain.remove_all(tasks);
+        for id in queue.leases.clone() {
+            let Some(held) = self.leases.get_mut(&id) else { continue };
+            held.open.remove_all(tasks);
+            held.sent.remove_all(tasks);
+            if held.open.is_empty() {
+                self.remove_lease(id);
+            }
+        }
+        self.rank(stage);
+    }
+
     /// Learns from a page how long tasks of a stage take.
     pub fn measured(&mut self, stage: StageId, mean_us: u64) {
         let Some(queue) = self.stages.get_mut(&stage) else { return };
@@ -399,8 +416,15 @@ impl LeaseTable {
     pub fn remove_stage(&mut self, stage: StageId) -> Vec<(AgentId, LeaseId)> {
         let Some(queue) = self.stages.remove(&stage) else { return Vec::new() };
         self.partly_leasable.remove(&stage);
-        if let Some(rank) = queue.rank {
-            self.order.remove(&(rank, stage));
+        if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
+            namespace.stages -= 1;
+            namespace.slots -= queue.slots;
+            if let Some(rank) = queue.rank {
+                namespace.order.remove(&(rank, stage));
+            }
+            if namespace.stages == 0 {
+                self.namespaces.remove(&queue.namespace);
+            }
         }
         let mut revoke = Vec::new();
         for id in queue.leases {
@@ -446,6 +470,9 @@ impl LeaseTable {
         if let Some(queue) = self.stages.get_mut(&lease.stage) {
             queue.waiting.remove(lease.range);
             queue.served = self.grants;
+            if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
+                namespace.served = self.grants;
+            }
         }
         if lease.id.term == self.term {
             self.last_seq = self.last_seq.max(lease.id.seq);

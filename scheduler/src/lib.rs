@@ -5,6 +5,10 @@
 
 pub mod state;
 
+pub mod stage;
+
+pub mod times;
+
 pub mod apply;
 
 pub mod snapshot;

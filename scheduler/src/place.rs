@@ -1,9 +1,10 @@
 //! Placement: which waiting tasks are lent to which agent. The same state, table and time give the
 //! same leases. Their next stop is the session with the agent in `weir-master`.
 //!
-//! Stages that have least get first, of equals the one that waited longest; agents with most room
-//! give first. A running lease is topped
-//! up before it runs dry, unless a stage that has less waits for the same agent.
+//! The namespace that has least gets first; of its stages those of the highest priority, of these the
+//! one that has least, of equals the one that waited longest. Agents with most room give first. A
+//! running lease is topped up before it runs dry, unless a stage that goes first waits for the same
+//! agent.
 
 use std::cmp::Reverse;
 
@@ -17,7 +18,8 @@ use weir_proto::{
 
 use crate::{
     lease::{HeldLease, LeaseTable, StageQueue},
-    state::{ClusterState, Stage},
+    stage::Stage,
+    state::ClusterState,
 };
 
 /// How much work a lease should hold for each of its slots.
@@ -74,7 +76,7 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
             || held.open.len() > tasks / 2
             || !fits_more(table, held, tasks)
             || queue.is_cooling(held.agent, now_ms)
-            || somebody_has_less(state, table, held)
+            || somebody_goes_first(state, table, held)
         {
             return None;
         }
@@ -93,16 +95,13 @@ fn fits_more(table: &LeaseTable, held: &HeldLease, tasks: u32) -> bool {
     agent.connected && !narrow && has.without(table.used(held.agent)).covers(more)
 }
 
-/// Whether a stage with fewer slots than this lease's could use its agent, were it free.
-fn somebody_has_less(state: &ClusterState, table: &LeaseTable, held: &HeldLease) -> bool {
-    let mine = table.slots(held.stage);
+/// Whether a stage that goes before this lease's could use its agent, were it free.
+fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLease) -> bool {
     let Some(agent) = table.agents().get(&held.agent) else { return false };
-    let mut less = table.order().take_while(|other| table.slots(*other) < mine);
-    less.any(|other| {
-        other != held.stage
-            && state
-                .stage(other)
-                .is_some_and(|(_, spec)| agent.description.resources.slots(spec.resources) > 0)
+    table.order().take_while(|other| table.goes_before(*other, held.stage)).any(|other| {
+        state
+            .stage(other)
+            .is_some_and(|(_, spec)| agent.description.resources.slots(spec.resources) > 0)
     })
 }
 

@@ -4,8 +4,8 @@ use weir_proto::{
     agent::AgentDescription,
     digest::Digest,
     id::{AgentId, Incarnation, JobId, Namespace, StageId},
-    job::{JobSpec, StageSpec},
-    limits::{Limits, Resources},
+    job::{JobSpec, StageSpec, TaskKind},
+    limits::Resources,
 };
 
 pub(crate) const MIB: u64 = 1 << 20;
@@ -13,22 +13,13 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// A job of one array whose tasks take a core and so much memory each.
 pub(crate) fn spec(count: u32, memory_mib: u64) -> JobSpec {
     let stage = StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"module"),
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
         count,
-        array: true,
-        limits: Limits::default(),
+        kind: TaskKind::Array,
         resources: Resources { cpu_millis: 1000, memory_bytes: memory_mib * MIB },
-        success_codes: Vec::new(),
-        keep_out: false,
-        seed: 0,
+        ..StageSpec::new("main", Digest::of(b"module"))
     };
     let namespace = Namespace::default_namespace();
-    JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] }
+    JobSpec { name: "job".to_owned(), namespace, stages: vec![stage], priority: 0 }
 }
 
 /// An agent with so many cores and 1 GiB.

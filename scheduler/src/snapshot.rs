@@ -1,19 +1,24 @@
 //! The state as bytes: for snapshots, and for the hash by which masters compare themselves.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost::Message;
 use weir_proto::{
     digest::Digest,
-    id::{ClusterId, JobId, RequestId},
+    id::{ClusterId, JobId, Namespace, RequestId},
     job::SpecProblems,
     malformed::Malformed,
-    outcome::Outcome,
+    name::{Name, NamedSource},
+    outcome::{Cause, Outcome},
     range::{RangeSet, TaskRange},
     wire,
 };
 
-use crate::state::{AgentLife, AgentRecord, ClusterState, Job, JobLife, PageRef, Stage, Verdict};
+use crate::{
+    stage::{CauseCount, PageRef, Stage, Verdict},
+    state::{AgentLife, AgentRecord, ClusterState, Job, JobLife, NameRecord},
+    times::Times,
+};
 
 /// The newest version of snapshots this binary writes and reads.
 pub const SNAPSHOT_VERSION: u32 = 1;
@@ -28,6 +33,8 @@ pub fn encode(state: &ClusterState) -> Vec<u8> {
         next_job: state.last_job,
         agents: state.agents.values().map(encode_agent).collect(),
         jobs: state.jobs.values().map(|job| encode_job(job)).collect(),
+        names: state.names.iter().map(encode_name).collect(),
+        events: state.events.iter().map(|event| event.clone().into()).collect(),
     }
     .encode_to_vec()
 }
@@ -59,6 +66,14 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         let agent = decode_agent(agent)?;
         state.agents.insert(agent.description.id, agent);
     }
+    for name in wire.names {
+        let named = NamedSource::try_from(name)?;
+        let record = NameRecord { target: named.target, set_ms: named.set_ms };
+        state.names.insert((named.namespace, named.name), record);
+    }
+    for event in wire.events {
+        state.events.push_back(event.try_into()?);
+    }
     for job in wire.jobs {
         let job = decode_job(job)?;
         state.requests.insert(job.request, job.id);
@@ -73,6 +88,11 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         state.jobs.insert(job.id, Arc::new(job));
     }
     Ok(state)
+}
+
+fn encode_name((key, record): (&(Namespace, Name), &NameRecord)) -> wire::NameState {
+    let (namespace, name) = key.clone();
+    NamedSource { namespace, name, target: record.target, set_ms: record.set_ms }.into()
 }
 
 fn encode_agent(agent: &AgentRecord) -> wire::AgentState {
@@ -103,6 +123,7 @@ fn encode_job(job: &Job) -> wire::JobState {
         ended_ms,
         cancelled,
         stages: job.stages.iter().map(|stage| encode_stage(stage)).collect(),
+        retry_of: job.retry_of.map(|job| job.0),
     }
 }
 
@@ -126,18 +147,22 @@ fn decode_job(wire: wire::JobState) -> Result<Job, Malformed> {
             .into_iter()
             .map(|stage| decode_stage(stage).map(Arc::new))
             .collect::<Result<_, _>>()?,
+        retry_of: wire.retry_of.map(JobId),
     })
 }
 
 fn encode_stage(stage: &Stage) -> wire::StageState {
-    let losses =
-        stage.losses.iter().map(|(index, agents)| wire::Loss { index: *index, agents: *agents });
     let verdicts = stage.verdicts.iter().map(|verdict| verdict.clone().into());
     wire::StageState {
         leased_through: stage.leased_through,
         pages: stage.pages.iter().map(encode_page_ref).collect(),
-        losses: losses.collect(),
+        losses: encode_counts(&stage.losses),
         verdicts: verdicts.collect(),
+        attempts: encode_counts(&stage.attempts),
+        retried: stage.retried,
+        causes: stage.causes.iter().map(encode_cause).collect(),
+        time_buckets: stage.times.to_wire(),
+        wall_us: stage.times.sum_us,
     }
 }
 
@@ -149,8 +174,36 @@ fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {
     for verdict in wire.verdicts {
         stage.add_verdict(verdict.try_into()?);
     }
-    stage.losses = wire.losses.into_iter().map(|loss| (loss.index, loss.agents)).collect();
+    stage.losses = decode_counts(&wire.losses);
+    stage.attempts = decode_counts(&wire.attempts);
+    stage.retried = wire.retried;
+    stage.causes = wire.causes.into_iter().map(decode_cause).collect();
+    stage.times = Times::from_wire(&wire.time_buckets, wire.wall_us)?;
     Ok(stage)
+}
+
+fn encode_counts(counts: &BTreeMap<u32, u32>) -> Vec<wire::Loss> {
+    counts.iter().map(|(index, agents)| wire::Loss { index: *index, agents: *agents }).collect()
+}
+
+fn decode_counts(wire: &[wire::Loss]) -> BTreeMap<u32, u32> {
+    wire.iter().map(|loss| (loss.index, loss.agents)).collect()
+}
+
+/// A cause as the wire carries it, in snapshots and to clients.
+pub fn encode_cause((cause, count): (&Cause, &CauseCount)) -> wire::Cause {
+    wire::Cause {
+        kind: u32::from(cause.kind),
+        detail: cause.detail.clone(),
+        tasks: count.tasks,
+        first: count.first,
+    }
+}
+
+fn decode_cause(wire: wire::Cause) -> (Cause, CauseCount) {
+    let kind = u8::try_from(wire.kind).unwrap_or(u8::MAX);
+    let cause = Cause { kind, detail: wire.detail };
+    (cause, CauseCount { tasks: wire.tasks, first: wire.first })
 }
 
 fn encode_page_ref(page: &PageRef) -> wire::PageRef {
@@ -162,9 +215,10 @@ fn encode_page_ref(page: &PageRef) -> wire::PageRef {
         digest: page.digest.to_wire(),
         size_bytes: page.size_bytes,
         accepted: if all { Vec::new() } else { page.accepted.to_wire() },
-        succeeded: page.succeeded,
+        failed: page.failed.to_wire(),
         fuel: page.fuel,
         peak_memory_bytes: page.peak_memory_bytes,
+        kept: page.kept,
     }
 }
 
@@ -178,9 +232,10 @@ fn decode_page_ref(wire: wire::PageRef) -> Result<PageRef, Malformed> {
         digest: Digest::try_from(&wire.digest[..])?,
         size_bytes: wire.size_bytes,
         accepted: if accepted.is_empty() { [range].into_iter().collect() } else { accepted },
-        succeeded: wire.succeeded,
+        failed: RangeSet::from_wire(&wire.failed)?,
         fuel: wire.fuel,
         peak_memory_bytes: wire.peak_memory_bytes,
+        kept: wire.kept,
     })
 }
 

@@ -1,19 +1,21 @@
 //! The replicated state: a tree of shared nodes, copied on write.
 //!
 //! Cloning it copies roots, so readers and snapshots keep an old state while new commands go on.
-//! It changes only in [`crate::apply`]; the next stop is there.
+//! What is known of a stage is in [`crate::stage`]. It changes only in [`crate::apply`]; the next
+//! stop is there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 use weir_proto::{
     agent::AgentDescription,
-    digest::Digest,
+    event::{ClusterEvent, Happened, Position},
     id::{AgentId, ClusterId, JobId, Namespace, RequestId, StageId},
-    job::{JobSpec, StageSpec},
-    outcome::Outcome,
-    range::{RangeSet, TaskRange},
+    job::{InputSource, JobSpec, StageSpec},
+    name::Name,
 };
+
+use crate::stage::Stage;
 
 /// Most jobs of a namespace that have not ended; more are refused.
 pub const MAX_ACTIVE_JOBS: u32 = 10_000;
@@ -23,6 +25,10 @@ pub const MAX_OPEN_TASKS: u64 = 100_000_000;
 pub const MAX_ENDED_JOBS: usize = 20_000;
 /// Most agents the cluster knows, lost ones included.
 pub const MAX_AGENTS: usize = 10_000;
+/// Most names, over all namespaces.
+pub const MAX_NAMES: usize = 100_000;
+/// How many of the newest events are kept.
+pub const MAX_EVENTS: usize = 4_096;
 /// A task that loses this many agents is not tried again.
 pub const MAX_AGENT_LOSSES: u32 = 3;
 /// Tasks that may be leased right after a job was accepted, before a further commit.
@@ -43,6 +49,10 @@ pub struct ClusterState {
     pub agents: OrdMap<AgentId, AgentRecord>,
     /// Jobs, the ended ones until they are forgotten.
     pub jobs: OrdMap<JobId, Arc<Job>>,
+    /// What names point at.
+    pub names: OrdMap<(Namespace, Name), NameRecord>,
+    /// What happened last, oldest first; at most `MAX_EVENTS`.
+    pub events: Vector<ClusterEvent>,
     /// Derived: jobs that have not ended.
     pub active: OrdSet<JobId>,
     /// Derived: which job a request made.
@@ -58,6 +68,15 @@ pub struct Backlog {
     pub jobs: u32,
     /// Tasks without a result.
     pub tasks: u64,
+}
+
+/// What a name points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameRecord {
+    /// A blob or tree; it was in the store when the name was pointed at it.
+    pub target: InputSource,
+    /// When the name was last pointed somewhere, Unix milliseconds.
+    pub set_ms: u64,
 }
 
 /// An agent that registered.
@@ -99,6 +118,8 @@ pub struct Job {
     pub life: JobLife,
     /// One for each stage of the spec.
     pub stages: Vec<Arc<Stage>>,
+    /// The job whose successful results it began with.
+    pub retry_of: Option<JobId>,
 }
 
 /// Whether a job goes on.
@@ -115,59 +136,6 @@ pub enum JobLife {
     },
 }
 
-/// How far an array of tasks is: ranges and sums, nothing for a single task.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Stage {
-    /// Tasks below this mark may be out on leases that only their agents know of.
-    pub leased_through: u32,
-    /// Committed pages, in the order of the log.
-    pub pages: Vector<PageRef>,
-    /// Outcomes that no sandbox gave, in the order of the log.
-    pub verdicts: Vec<Verdict>,
-    /// How many agents were lost while they ran a task; only tasks that lost one.
-    pub losses: BTreeMap<u32, u32>,
-    /// Derived: tasks with a result.
-    pub done: RangeSet,
-    /// Derived: tasks that succeeded.
-    pub succeeded: u32,
-    /// Derived: fuel of all results.
-    pub fuel: u64,
-    /// Derived: largest peak of memory among the results, in bytes.
-    pub peak_memory_bytes: u64,
-}
-
-/// A committed page; its bytes are in the store, or in the log since the last snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageRef {
-    /// The log entry that brought it.
-    pub index: u64,
-    /// The tasks it covers.
-    pub range: TaskRange,
-    /// The name of its bytes.
-    pub digest: Digest,
-    /// How many bytes.
-    pub size_bytes: u64,
-    /// The tasks of which it was the first result; never empty.
-    pub accepted: RangeSet,
-    /// How many of those succeeded.
-    pub succeeded: u32,
-    /// Fuel of those.
-    pub fuel: u64,
-    /// Largest peak of memory among those, in bytes.
-    pub peak_memory_bytes: u64,
-}
-
-/// An outcome that the scheduler gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// The log entry that brought it.
-    pub index: u64,
-    /// The tasks that end so.
-    pub range: TaskRange,
-    /// The outcome.
-    pub outcome: Outcome,
-}
-
 impl Job {
     /// Tasks of all stages.
     pub fn tasks(&self) -> u32 {
@@ -177,20 +145,6 @@ impl Job {
     /// Whether it goes on.
     pub fn is_active(&self) -> bool {
         matches!(self.life, JobLife::Active)
-    }
-}
-
-impl Stage {
-    /// The tasks of an array of `count` that have no result.
-    pub fn open(&self, count: u32) -> RangeSet {
-        let mut open = RangeSet::below(count);
-        open.remove_all(&self.done);
-        open
-    }
-
-    /// Tasks that ended without success.
-    pub fn failed(&self) -> u32 {
-        self.done.len() - self.succeeded
     }
 }
 
@@ -207,6 +161,18 @@ impl ClusterState {
             let stages = self.jobs[job].stages.len() as u32;
             (0..stages).map(|stage| StageId { job: *job, stage })
         })
+    }
+
+    /// Remembers what happened, and forgets what happened long ago.
+    pub(crate) fn record(&mut self, happened: Happened) {
+        let index = self.applied;
+        let last = self.events.last().map(|event| event.position);
+        let sub = last.filter(|last| last.index == index).map_or(0, |last| last.sub + 1);
+        let position = Position { index, sub };
+        self.events.push_back(ClusterEvent { position, at_ms: self.now_ms, happened });
+        if self.events.len() > MAX_EVENTS {
+            self.events.pop_front();
+        }
     }
 
     /// Agents that registered and were not lost since.
@@ -240,25 +206,8 @@ impl ClusterState {
         assert_eq!(self.requests.len(), self.jobs.len());
         assert_eq!(self.backlog, backlog);
         assert!(self.jobs.len() - self.active.len() <= MAX_ENDED_JOBS);
-    }
-}
-
-impl Stage {
-    fn check_invariants(&self, count: u32) {
-        let mut seen = RangeSet::new();
-        let mut succeeded = 0;
-        let accepted = self.pages.iter().flat_map(|page| page.accepted.ranges().iter());
-        for range in accepted.chain(self.verdicts.iter().map(|verdict| &verdict.range)) {
-            assert!(seen.within(*range).is_empty(), "{range} has more than one result");
-            assert!(range.end <= count, "{range} is beyond {count} tasks");
-            seen.insert(*range);
-        }
-        for page in &self.pages {
-            succeeded += page.succeeded;
-            assert!(!page.accepted.is_empty(), "a page without a result is kept");
-        }
-        assert_eq!(seen, self.done, "done is what has a result");
-        assert_eq!(succeeded, self.succeeded);
-        assert!(self.leased_through <= count);
+        assert!(self.names.len() <= MAX_NAMES && self.events.len() <= MAX_EVENTS);
+        let positions = self.events.iter().map(|event| event.position);
+        assert!(positions.is_sorted_by(|a, b| a < b), "events are in the order of the log");
     }
 }

@@ -17,8 +17,10 @@ use weir_proto::{
 };
 
 use crate::{
+    query::{JobList, JobQuery},
     rpc::{self, RpcError},
-    view::{ClusterStatus, JobView},
+    submit,
+    view::{ClusterStatus, JobSummary, JobView},
 };
 
 /// Longest wait for a connection to be made.
@@ -81,6 +83,12 @@ pub enum JobError {
         /// Which cluster.
         address: String,
     },
+    /// The job is not in a state for that.
+    #[error("{why}")]
+    NotNow {
+        /// What state it is in, and what to do.
+        why: String,
+    },
     /// The call failed.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -136,18 +144,20 @@ impl Client {
         self.job_view(job, asked.await)
     }
 
-    /// The jobs of all namespaces, newest first.
+    /// Jobs, newest first unless `asked` says otherwise.
     ///
     /// # Errors
     /// When the master does not answer.
-    pub async fn jobs(&self) -> Result<Vec<JobView>, RpcError> {
+    pub async fn jobs(&self, asked: &JobQuery) -> Result<JobList, RpcError> {
         let listed = rpc::retry(|| {
-            let mut jobs = self.jobs_rpc();
-            async move { jobs.list(wire::ListJobsRequest { namespace: String::new() }).await }
+            let (mut jobs, asked) = (self.jobs_rpc(), asked.to_wire());
+            async move { jobs.list(asked).await }
         });
         let listed = listed.await.map_err(|status| self.failed(&status))?;
-        let views = listed.jobs.into_iter().map(JobView::try_from);
-        views.collect::<Result<_, _>>().map_err(|m| RpcError::answer(&self.address, m))
+        let jobs = listed.jobs.into_iter().map(JobSummary::try_from);
+        let jobs = jobs.collect::<Result<_, _>>();
+        let jobs = jobs.map_err(|m| RpcError::answer(&self.address, m))?;
+        Ok(JobList { jobs, matched: listed.matched })
     }
 
     /// Ends a job; its tasks without a result get the outcome `Cancelled`. Does nothing to a job
@@ -163,14 +173,39 @@ impl Client {
         self.job_view(job, asked.await)
     }
 
+    /// A new job that keeps what succeeded in an ended one, and runs its other tasks again.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, `NotNow` while it is active or when all its tasks succeeded, or `Rpc`.
+    pub async fn retry(&self, job: JobId) -> Result<JobId, JobError> {
+        let request = submit::new_request().0.to_vec();
+        let asked = rpc::retry(|| {
+            let (mut jobs, request) = (self.jobs_rpc(), request.clone());
+            async move { jobs.retry(wire::RetryRequest { request, job: job.0 }).await }
+        });
+        let made = asked.await.map_err(|status| self.job_failed(job, &status))?;
+        Ok(JobId(made.job))
+    }
+
+    /// Makes the cluster forget an ended job and its results.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, `NotNow` while it is active, or `Rpc`.
+    pub async fn remove(&self, job: JobId) -> Result<(), JobError> {
+        let asked = rpc::retry(|| {
+            let mut jobs = self.jobs_rpc();
+            async move { jobs.remove(wire::RemoveJobRequest { job: job.0 }).await }
+        });
+        asked.await.map(|_| ()).map_err(|status| self.job_failed(job, &status))
+    }
+
     /// How the cluster is.
     ///
     /// # Errors
     /// When the master does not answer.
     pub async fn status(&self) -> Result<ClusterStatus, RpcError> {
         let asked = rpc::retry(|| {
-            let mut cluster = ClusterClient::new(self.channel.clone())
-                .max_decoding_message_size(MAX_ANSWER_BYTES);
+            let mut cluster = self.cluster_rpc();
             async move { cluster.status(wire::StatusRequest {}).await }
         });
         let status = asked.await.map_err(|status| self.failed(&status))?;
@@ -200,6 +235,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn cluster_rpc(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
     pub(crate) fn jobs_rpc(&self) -> JobsClient<Channel> {
         JobsClient::new(self.channel.clone())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
@@ -213,6 +252,7 @@ impl Client {
     pub(crate) fn job_failed(&self, job: JobId, status: &Status) -> JobError {
         match status.code() {
             Code::NotFound => JobError::NoSuchJob { job, address: self.address.clone() },
+            Code::FailedPrecondition => JobError::NotNow { why: status.message().to_owned() },
             _ => JobError::Rpc(self.failed(status)),
         }
     }

@@ -10,8 +10,10 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, job::InputSource};
 use weir_store::{
+    blobs::Stat,
     directory::{self, MaterializeError, PlanError, PutPathError},
     remote::{RemoteError, RemoteRead, RemoteStore},
+    tree::{Tree, TreeError},
 };
 
 use crate::{
@@ -31,6 +33,14 @@ pub enum StoreError {
         digest: Digest,
         /// Which cluster.
         address: String,
+    },
+    /// What is there is no tree.
+    #[error("{digest} is not a tree")]
+    NotATree {
+        /// Which blob.
+        digest: Digest,
+        /// What is wrong with its bytes.
+        source: TreeError,
     },
     /// The call failed.
     #[error(transparent)]
@@ -155,6 +165,40 @@ impl Client {
             }
             error => DownloadError::Write(error),
         })
+    }
+
+    /// Blobs of the client's namespace with their sizes in bytes, ascending by digest: at most
+    /// 10,000 of those after `after`; none when there are no more.
+    ///
+    /// # Errors
+    /// `Rpc`.
+    pub async fn blobs(
+        &self,
+        after: Option<Digest>,
+        limit: u32,
+    ) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let store = self.store();
+        let listed = retry(|| store.list(self.namespace(), after, limit));
+        listed.await.map_err(|error| self.put_failed(error))
+    }
+
+    /// How full the store is, for the client's namespace.
+    ///
+    /// # Errors
+    /// `Rpc`.
+    pub async fn store_stat(&self) -> Result<Stat, StoreError> {
+        let store = self.store();
+        let stat = retry(|| store.stat(self.namespace()));
+        stat.await.map_err(|error| self.put_failed(error))
+    }
+
+    /// The entries of a tree.
+    ///
+    /// # Errors
+    /// `NotThere`, `Rpc`, or `Store` when it is no tree.
+    pub async fn tree(&self, digest: Digest) -> Result<Tree, StoreError> {
+        let bytes = self.get(digest).await?;
+        Tree::decode(&bytes).map_err(|source| StoreError::NotATree { digest, source })
     }
 
     fn store(&self) -> RemoteStore {

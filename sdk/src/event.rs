@@ -1,5 +1,6 @@
 //! What a watch tells: results, verdicts, output of running tasks, and the end.
 
+pub use weir_proto::event::{ClusterEvent, Happened, Position};
 use weir_proto::{
     agent::LiveChunk,
     malformed::Malformed,
@@ -10,15 +11,6 @@ use weir_proto::{
 };
 
 use crate::view::JobView;
-
-/// A place in the history of a job's committed events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Of the log entry.
-    pub index: u64,
-    /// Within what the entry brought.
-    pub sub: u32,
-}
 
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,13 +37,15 @@ pub enum JobEvent {
 pub struct Results {
     page: Page,
     accepted: RangeSet,
+    /// Whether these are results of the job that this one is a retry of: they cost this job nothing.
+    pub kept: bool,
 }
 
 impl Results {
     /// The results that count, of an agent's page.
-    pub fn new(page: Page, accepted: &RangeSet) -> Results {
+    pub fn new(page: Page, accepted: &RangeSet, kept: bool) -> Results {
         let accepted = accepted.within(page.range());
-        Results { page, accepted }
+        Results { page, accepted, kept }
     }
 
     /// How many tasks.
@@ -72,11 +66,11 @@ impl Results {
 
 /// Reads an event, and where in the job's history it stands if it is committed.
 pub(crate) fn from_wire(event: wire::JobEvent) -> Result<(Option<Position>, JobEvent), Malformed> {
-    let position = event.position.map(|wire::Position { index, sub }| Position { index, sub });
+    let position = event.position.map(Position::from);
     let event = match event.body.ok_or(Malformed::Missing { what: "an event's body" })? {
-        Body::Page(wire::PageEvent { page, accepted }) => {
+        Body::Page(wire::PageEvent { page, accepted, kept }) => {
             let accepted = RangeSet::from_wire(&accepted)?;
-            JobEvent::Results(Results::new(Page::decode(&page)?, &accepted))
+            JobEvent::Results(Results::new(Page::decode(&page)?, &accepted, kept))
         }
         Body::Verdict(wire::Verdict { range, outcome, .. }) => JobEvent::Verdict {
             range: range.ok_or(Malformed::Missing { what: "a verdict's range" })?.try_into()?,
@@ -113,6 +107,7 @@ mod tests {
                     wire::Range { start: 0, end: 12 },
                     wire::Range { start: 14, end: 99 },
                 ],
+                kept: false,
             })),
         };
         let (position, event) = from_wire(wire).expect("a valid event");

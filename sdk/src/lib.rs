@@ -13,9 +13,15 @@ pub mod submit;
 
 pub mod view;
 
+pub mod query;
+
+pub mod names;
+
 pub mod event;
 
 pub mod watch;
+
+pub mod events;
 
 pub use client::Client;
 pub use weir_proto as proto;

@@ -4,20 +4,24 @@ use std::time::Duration;
 
 use weir_proto::{
     agent::AgentDescription,
-    id::{ClusterId, JobId},
+    id::{ClusterId, JobId, Namespace, NodeId},
     job::JobSpec,
     limits::Resources,
     malformed::Malformed,
+    outcome::Cause,
+    range::RangeSet,
     wire,
 };
 
-/// What is known of a job.
+/// A job in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobView {
-    /// Its name.
+pub struct JobSummary {
+    /// Its id.
     pub id: JobId,
-    /// What was asked for.
-    pub spec: JobSpec,
+    /// What it is called.
+    pub name: String,
+    /// Whose it is.
+    pub namespace: Namespace,
     /// How far it is.
     pub status: JobStatus,
     /// When it was accepted, in Unix milliseconds.
@@ -28,16 +32,73 @@ pub struct JobView {
     pub tasks: u32,
     /// Those that succeeded.
     pub succeeded: u32,
-    /// Those with any other outcome.
+    /// Those with any other outcome, cancelled ones left out.
     pub failed: u32,
+    /// Those that were cancelled.
+    pub cancelled: u32,
     /// Those that run; advisory.
     pub running: u32,
     /// Fuel that its results used.
     pub fuel: u64,
     /// Peak memory of its largest task, in bytes.
     pub peak_memory_bytes: u64,
+    /// Within its namespace, higher goes first.
+    pub priority: i32,
+    /// The job of which it runs again what did not succeed.
+    pub retry_of: Option<JobId>,
+}
+
+/// All that is known of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobView {
+    /// The job in a line.
+    pub summary: JobSummary,
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// How far each stage is, as in the spec.
+    pub stages: Vec<StageView>,
     /// Why tasks wait, if some do.
     pub waiting: Vec<String>,
+}
+
+/// How far a stage is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageView {
+    /// Tasks that succeeded.
+    pub succeeded: u32,
+    /// Tasks with any other outcome, cancelled ones left out.
+    pub failed: u32,
+    /// Tasks that were cancelled.
+    pub cancelled: u32,
+    /// Tasks that run; advisory.
+    pub running: u32,
+    /// Attempts that failed and were repeated.
+    pub retried: u32,
+    /// Fuel of all results.
+    pub fuel: u64,
+    /// Peak memory of the largest task, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Wall time of all results together.
+    pub wall: Duration,
+    /// Median wall time of a task, at most a quarter too long.
+    pub wall_p50: Duration,
+    /// 99th percentile of the same.
+    pub wall_p99: Duration,
+    /// Why tasks did not succeed, the most frequent cause first.
+    pub causes: Vec<CauseView>,
+    /// Tasks that did not succeed; only the first of very many ranges.
+    pub failed_tasks: RangeSet,
+}
+
+/// Why tasks did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CauseView {
+    /// The cause.
+    pub cause: Cause,
+    /// How many tasks.
+    pub tasks: u32,
+    /// The lowest of them.
+    pub first: u32,
 }
 
 /// How far a job is.
@@ -70,10 +131,15 @@ impl JobStatus {
     }
 }
 
-impl JobView {
+impl JobSummary {
+    /// Tasks with a result.
+    pub fn done(&self) -> u32 {
+        self.succeeded.saturating_add(self.failed).saturating_add(self.cancelled)
+    }
+
     /// Tasks without a result.
     pub fn open(&self) -> u32 {
-        self.tasks.saturating_sub(self.succeeded).saturating_sub(self.failed)
+        self.tasks.saturating_sub(self.done())
     }
 
     /// From acceptance to the end, or none while it is active.
@@ -83,10 +149,10 @@ impl JobView {
     }
 }
 
-impl TryFrom<wire::JobView> for JobView {
+impl TryFrom<wire::JobSummary> for JobSummary {
     type Error = Malformed;
 
-    fn try_from(wire: wire::JobView) -> Result<JobView, Malformed> {
+    fn try_from(wire: wire::JobSummary) -> Result<JobSummary, Malformed> {
         let status = match wire.status() {
             wire::JobStatus::Active => JobStatus::Active,
             wire::JobStatus::Succeeded => JobStatus::Succeeded,
@@ -96,24 +162,68 @@ impl TryFrom<wire::JobView> for JobView {
                 return Err(Malformed::Missing { what: "a job's status" });
             }
         };
-        let spec = wire.spec.ok_or(Malformed::Missing { what: "a job's spec" })?;
-        let spec = JobSpec::try_from(spec).map_err(|problems| Malformed::Invalid {
-            what: "a job's spec",
-            why: problems.to_string(),
-        })?;
-        Ok(JobView {
+        Ok(JobSummary {
             id: JobId(wire.job),
-            spec,
+            name: wire.name,
+            namespace: wire.namespace.parse()?,
             status,
             submitted_ms: wire.submitted_ms,
             ended_ms: wire.ended_ms,
             tasks: wire.tasks,
             succeeded: wire.succeeded,
             failed: wire.failed,
+            cancelled: wire.cancelled,
             running: wire.running,
             fuel: wire.fuel,
             peak_memory_bytes: wire.peak_memory_bytes,
-            waiting: wire.waiting,
+            priority: wire.priority,
+            retry_of: wire.retry_of.map(JobId),
+        })
+    }
+}
+
+impl TryFrom<wire::JobView> for JobView {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::JobView) -> Result<JobView, Malformed> {
+        let summary = wire.summary.ok_or(Malformed::Missing { what: "a job's summary" })?;
+        let spec = wire.spec.ok_or(Malformed::Missing { what: "a job's spec" })?;
+        let spec = JobSpec::try_from(spec).map_err(|problems| Malformed::Invalid {
+            what: "a job's spec",
+            why: problems.to_string(),
+        })?;
+        let stages: Vec<StageView> =
+            wire.stages.into_iter().map(StageView::try_from).collect::<Result<_, _>>()?;
+        if stages.len() != spec.stages.len() {
+            let why = format!("{} of {} stages", stages.len(), spec.stages.len());
+            return Err(Malformed::Invalid { what: "a job's stages", why });
+        }
+        Ok(JobView { summary: summary.try_into()?, spec, stages, waiting: wire.waiting })
+    }
+}
+
+impl TryFrom<wire::StageView> for StageView {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::StageView) -> Result<StageView, Malformed> {
+        let causes = wire.causes.into_iter().map(|wire| CauseView {
+            cause: Cause { kind: u8::try_from(wire.kind).unwrap_or(u8::MAX), detail: wire.detail },
+            tasks: wire.tasks,
+            first: wire.first,
+        });
+        Ok(StageView {
+            succeeded: wire.succeeded,
+            failed: wire.failed,
+            cancelled: wire.cancelled,
+            running: wire.running,
+            retried: wire.retried,
+            fuel: wire.fuel,
+            peak_memory_bytes: wire.peak_memory_bytes,
+            wall: Duration::from_micros(wire.wall_us),
+            wall_p50: Duration::from_micros(wire.wall_p50_us),
+            wall_p99: Duration::from_micros(wire.wall_p99_us),
+            causes: causes.collect(),
+            failed_tasks: RangeSet::from_wire(&wire.failed_tasks)?,
         })
     }
 }
@@ -139,6 +249,31 @@ pub struct ClusterStatus {
     pub commit_p50: Duration,
     /// 99th percentile of the same.
     pub commit_p99: Duration,
+    /// Its masters.
+    pub members: Vec<MemberView>,
+    /// Jobs that have not ended.
+    pub active_jobs: u32,
+    /// Tasks of those without a result.
+    pub open_tasks: u64,
+}
+
+/// A master.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its node in the Raft group.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Its Raft term.
+    pub term: u64,
+    /// The last log entry it knows to be committed.
+    pub committed_index: u64,
+    /// The last log entry it has applied.
+    pub applied_index: u64,
+    /// Version of its binary.
+    pub version: String,
 }
 
 /// What the master knows of an agent.
@@ -169,7 +304,24 @@ impl TryFrom<wire::ClusterStatus> for ClusterStatus {
             commits: wire.commits,
             commit_p50: Duration::from_micros(wire.commit_p50_us),
             commit_p99: Duration::from_micros(wire.commit_p99_us),
+            members: wire.members.into_iter().map(MemberView::from).collect(),
+            active_jobs: wire.active_jobs,
+            open_tasks: wire.open_tasks,
         })
+    }
+}
+
+impl From<wire::MemberView> for MemberView {
+    fn from(wire: wire::MemberView) -> MemberView {
+        MemberView {
+            node: NodeId(wire.node),
+            leads: wire.role() == wire::MemberRole::Leader,
+            address: wire.address,
+            term: wire.term,
+            committed_index: wire.committed_index,
+            applied_index: wire.applied_index,
+            version: wire.version,
+        }
     }
 }
 
@@ -196,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_job_without_a_status_is_refused() {
-        let error = JobView::try_from(wire::JobView::default()).expect_err("no status");
+        let error = JobSummary::try_from(wire::JobSummary::default()).expect_err("no status");
         assert_eq!(error, Malformed::Missing { what: "a job's status" });
     }
 }

@@ -15,8 +15,7 @@ use weir_sdk::{
     proto::{
         digest::Digest,
         id::{JobId, Namespace, StageId},
-        job::{JobSpec, StageSpec},
-        limits::{Limits, Resources},
+        job::{JobSpec, StageSpec, TaskKind},
         outcome::{Outcome, Usage},
         page::{Page, TaskResult},
         wire::{
@@ -25,6 +24,7 @@ use weir_sdk::{
             store_server::{Store, StoreServer},
         },
     },
+    query::JobQuery,
     submit::SubmitError,
     watch::{WatchError, WatchOptions},
 };
@@ -78,6 +78,20 @@ impl Jobs for BrokenMaster {
         Err(Status::not_found("no such job"))
     }
 
+    async fn retry(
+        &self,
+        _: Request<wire::RetryRequest>,
+    ) -> Result<Response<wire::SubmitResponse>, Status> {
+        Err(Status::failed_precondition("job-1 is still active"))
+    }
+
+    async fn remove(
+        &self,
+        _: Request<wire::RemoveJobRequest>,
+    ) -> Result<Response<wire::RemoveJobResponse>, Status> {
+        Err(Status::failed_precondition("job-1 is still active"))
+    }
+
     async fn watch(
         &self,
         request: Request<wire::WatchRequest>,
@@ -124,6 +138,20 @@ impl Store for BrokenMaster {
     ) -> Result<Response<wire::GetBatchResponse>, Status> {
         Err(Status::not_found("no such blob"))
     }
+
+    async fn list(
+        &self,
+        _: Request<wire::ListBlobsRequest>,
+    ) -> Result<Response<wire::ListBlobsResponse>, Status> {
+        Err(Status::permission_denied("not yours"))
+    }
+
+    async fn stat(
+        &self,
+        _: Request<wire::StatStoreRequest>,
+    ) -> Result<Response<wire::StatStoreResponse>, Status> {
+        Err(Status::permission_denied("not yours"))
+    }
 }
 
 impl BrokenMaster {
@@ -143,22 +171,12 @@ impl BrokenMaster {
 
 fn spec() -> JobSpec {
     let stage = StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"module"),
-        args: vec![],
-        env: vec![],
-        stdin: None,
-        inputs: vec![],
         count: 3,
-        array: true,
-        limits: Limits::default(),
-        resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
-        success_codes: vec![],
-        keep_out: false,
-        seed: 0,
+        kind: TaskKind::Array,
+        ..StageSpec::new("main", Digest::of(b"module"))
     };
     let namespace = Namespace::default_namespace();
-    JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] }
+    JobSpec { name: "job".to_owned(), namespace, stages: vec![stage], priority: 0 }
 }
 
 fn result_of(task: u32) -> Result<wire::JobEvent, Status> {
@@ -170,18 +188,25 @@ fn result_of(task: u32) -> Result<wire::JobEvent, Status> {
         body: Some(wire::job_event::Body::Page(wire::PageEvent {
             page: page.encode(),
             accepted: vec![wire::Range { start: task, end: task + 1 }],
+            kept: false,
         })),
     })
 }
 
 fn ended() -> Result<wire::JobEvent, Status> {
-    let view = wire::JobView {
+    let summary = wire::JobSummary {
         job: 1,
-        spec: Some(spec().into()),
+        namespace: "default".to_owned(),
         status: wire::JobStatus::Succeeded.into(),
         tasks: 3,
         succeeded: 3,
         ..Default::default()
+    };
+    let view = wire::JobView {
+        summary: Some(summary),
+        spec: Some(spec().into()),
+        stages: vec![wire::StageView::default()],
+        waiting: vec![],
     };
     // Where the last result was: the end is told all the same.
     let position = Some(wire::Position { index: 12, sub: 0 });
@@ -209,7 +234,7 @@ async fn a_watch_that_breaks_goes_on_where_it_was_and_tells_everything_once() {
     while let Some(event) = watch.next().await.expect("a watch that comes back") {
         match event {
             JobEvent::Results(results) => told.extend(results.iter().map(|(task, _)| task)),
-            JobEvent::Ended(view) => ends += view.succeeded,
+            JobEvent::Ended(view) => ends += view.summary.succeeded,
             other => panic!("not scripted: {other:?}"),
         }
     }
@@ -305,7 +330,7 @@ async fn questions_about_no_job_name_it() {
     let absent = client.job(JobId(3)).await.expect_err("absent").to_string();
     assert!(absent.contains("no job-3"), "{absent}");
     assert!(client.cancel(JobId(3)).await.is_err());
-    let refused = client.jobs().await.expect_err("refused").to_string();
+    let refused = client.jobs(&JobQuery::default()).await.expect_err("refused").to_string();
     assert!(refused.contains("not yours"), "{refused}");
 }
 

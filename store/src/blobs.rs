@@ -42,6 +42,8 @@ use self::{
 use crate::blocking::blocking;
 
 /// The newest format of a store's directory that this binary writes and reads. It changes with
+/// Entries of the index that are read in one transaction when all are counted.
+const STAT_PAGE: usize = 10_000;
 /// `SMALL_BLOB_BYTES` too.
 pub const FORMAT: u32 = 1;
 /// Largest blob, in bytes.
@@ -243,6 +245,67 @@ impl BlobStore {
                 inner.index.sizes(&namespace, &digests).map_err(|source| inner.failed(source))?;
             let lacked = digests.into_iter().zip(sizes).filter(|(_, size)| size.is_none());
             Ok(lacked.map(|(digest, _)| digest).collect())
+        })
+        .await
+    }
+}
+
+/// How full a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Blobs of the namespace.
+    pub blobs: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+    /// What is free and what there is on the store's disk, in bytes; absent where the system does
+    /// not tell.
+    pub disk: Option<(u64, u64)>,
+}
+
+impl BlobStore {
+    /// Blobs of a namespace and their sizes in bytes, ascending by digest: at most `limit` of those
+    /// after `after`.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub async fn list(
+        &self,
+        namespace: &Namespace,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, u64)>, GetError> {
+        let (inner, namespace) = (Arc::clone(&self.inner), namespace.clone());
+        blocking(move || {
+            inner.index.list(&namespace, after, limit).map_err(|source| inner.failed(source))
+        })
+        .await
+    }
+
+    /// How full the store is; reads the whole index of the namespace, about a million blobs a
+    /// second.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub async fn stat(&self, namespace: &Namespace) -> Result<Stat, GetError> {
+        let (inner, namespace) = (Arc::clone(&self.inner), namespace.clone());
+        blocking(move || {
+            let (mut blobs, mut bytes, mut after) = (0, 0, None);
+            loop {
+                let page = inner.index.list(&namespace, after, STAT_PAGE);
+                let page = page.map_err(|source| inner.failed(source))?;
+                blobs += page.len() as u64;
+                bytes += page.iter().map(|(_, size)| size).sum::<u64>();
+                after = page.last().map(|(digest, _)| *digest);
+                if page.len() < STAT_PAGE {
+                    break;
+                }
+            }
+            let disk = rustix::fs::statvfs(inner.index.path()).ok();
+            let disk = disk.map(|disk| {
+                let block = disk.f_frsize;
+                (disk.f_bavail.saturating_mul(block), disk.f_blocks.saturating_mul(block))
+            });
+            Ok(Stat { blobs, bytes, disk })
         })
         .await
     }

@@ -26,6 +26,7 @@ pub use self::{error::RemoteError, read::RemoteRead};
 use crate::{
     access::{BlobSink, BlobSource, read_chunk},
     blobs::MAX_WHOLE_BYTES,
+    blobs::Stat,
     blocking::blocking,
     bounds::{MAX_BATCH_BYTES, MAX_DIGESTS, MAX_MESSAGE_BYTES, batches},
     directory::hash_file,
@@ -76,6 +77,43 @@ impl RemoteStore {
             }
         }
         Ok(missing)
+    }
+
+    /// Blobs of a namespace and their sizes, ascending by digest: at most 10,000 of those after
+    /// `after`; none when there are no more.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Refused`, `WrongAnswer`.
+    pub async fn list(
+        &self,
+        namespace: &Namespace,
+        after: Option<Digest>,
+        limit: u32,
+    ) -> Result<Vec<(Digest, u64)>, RemoteError> {
+        let request = wire::ListBlobsRequest {
+            namespace: namespace.as_str().to_owned(),
+            after: after.map(Digest::to_wire).unwrap_or_default(),
+            limit,
+        };
+        let answer = answered(self.client.clone().list(request)).await?;
+        let blobs = answer.blobs.into_iter().map(|blob| {
+            let digest = Digest::try_from(&blob.digest[..]);
+            let digest = digest.map_err(|_| RemoteError::WrongAnswer { what: "a digest" })?;
+            Ok((digest, blob.size_bytes))
+        });
+        blobs.collect()
+    }
+
+    /// How full the store is.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Refused`.
+    pub async fn stat(&self, namespace: &Namespace) -> Result<Stat, RemoteError> {
+        let request = wire::StatStoreRequest { namespace: namespace.as_str().to_owned() };
+        let answer = answered(self.client.clone().stat(request)).await?;
+        let disk = (answer.disk_free_bytes, answer.disk_total_bytes);
+        let disk = (disk.1 > 0).then_some(disk);
+        Ok(Stat { blobs: answer.blobs, bytes: answer.bytes, disk })
     }
 
     /// Puts a blob; durable there on return.

@@ -158,6 +158,42 @@ impl Store for StoreService {
         let blobs = blobs.map_err(get_status)?.into_iter().map(Vec::from).collect();
         Ok(Response::new(wire::GetBatchResponse { blobs }))
     }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListBlobsRequest>,
+    ) -> Result<Response<wire::ListBlobsResponse>, Status> {
+        let wire::ListBlobsRequest { namespace, after, limit } = request.into_inner();
+        let namespace = parse_namespace(&namespace)?;
+        let after = match &after[..] {
+            [] => None,
+            after => Some(Digest::try_from(after).map_err(invalid)?),
+        };
+        let limit = match limit as usize {
+            0 => MAX_DIGESTS,
+            limit => limit.min(MAX_DIGESTS),
+        };
+        let blobs = self.store.list(&namespace, after, limit).await.map_err(get_status)?;
+        let blobs = blobs
+            .into_iter()
+            .map(|(digest, size_bytes)| wire::BlobInfo { digest: digest.to_wire(), size_bytes });
+        Ok(Response::new(wire::ListBlobsResponse { blobs: blobs.collect() }))
+    }
+
+    async fn stat(
+        &self,
+        request: Request<wire::StatStoreRequest>,
+    ) -> Result<Response<wire::StatStoreResponse>, Status> {
+        let namespace = parse_namespace(&request.into_inner().namespace)?;
+        let stat = self.store.stat(&namespace).await.map_err(get_status)?;
+        let (disk_free_bytes, disk_total_bytes) = stat.disk.unwrap_or_default();
+        Ok(Response::new(wire::StatStoreResponse {
+            blobs: stat.blobs,
+            bytes: stat.bytes,
+            disk_free_bytes,
+            disk_total_bytes,
+        }))
+    }
 }
 
 async fn next_message(

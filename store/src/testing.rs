@@ -150,4 +150,18 @@ impl Store for Doubled {
         answer.get_mut().blobs.iter_mut().for_each(|blob| self.0.falsify(blob));
         Ok(answer)
     }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListBlobsRequest>,
+    ) -> Result<Response<wire::ListBlobsResponse>, Status> {
+        self.0.inner.list(request).await
+    }
+
+    async fn stat(
+        &self,
+        request: Request<wire::StatStoreRequest>,
+    ) -> Result<Response<wire::StatStoreResponse>, Status> {
+        self.0.inner.stat(request).await
+    }
 }

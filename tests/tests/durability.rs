@@ -19,8 +19,7 @@ use weir_sdk::{
     proto::{
         digest::Digest,
         id::{JobId, Namespace},
-        job::{JobSpec, StageSpec},
-        limits::{Limits, Resources},
+        job::{JobSpec, StageSpec, TaskKind},
         page::Output,
     },
     view::JobView,
@@ -147,24 +146,16 @@ async fn connect(server: &Server) -> Client {
 }
 
 async fn submit(client: &Client) -> JobId {
-    let limits = Limits::default();
+    let module = client.put_file(&guest("checksum")).await.expect("the module is put");
     let stage = StageSpec {
-        name: "main".to_owned(),
-        module: client.put_file(&guest("checksum")).await.expect("the module is put"),
         args: vec![ROUNDS.to_owned()],
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
         count: TASKS,
-        array: true,
-        limits,
-        resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
-        success_codes: Vec::new(),
-        keep_out: false,
-        seed: 0,
+        kind: TaskKind::Array,
+        ..StageSpec::new("main", module)
     };
     let namespace = Namespace::default_namespace();
-    let spec = JobSpec { name: "durability".to_owned(), namespace, stages: vec![stage] };
+    let spec =
+        JobSpec { name: "durability".to_owned(), namespace, stages: vec![stage], priority: 0 };
     client.submit(spec).await.expect("the job is accepted")
 }
 
@@ -173,8 +164,8 @@ async fn wait_for(client: &Client, job: JobId, tasks: u32) -> Option<u32> {
     let mut last = (0, Instant::now());
     loop {
         let view = client.job(job).await.expect("the job is known");
-        let done = view.succeeded + view.failed;
-        if view.status.ended() {
+        let done = view.summary.succeeded + view.summary.failed;
+        if view.summary.status.ended() {
             return None;
         }
         if done >= tasks {
@@ -215,7 +206,7 @@ async fn watch(client: &Client, job: JobId, follow: bool) -> (Results, Option<Jo
 
 fn assert_ended(view: Option<JobView>) {
     let view = view.expect("the job has ended");
-    let counts = (view.status.word(), view.succeeded, view.failed);
+    let counts = (view.summary.status.word(), view.summary.succeeded, view.summary.failed);
     assert_eq!(counts, ("succeeded", TASKS, 0));
 }
 

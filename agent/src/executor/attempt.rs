@@ -12,7 +12,9 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{
     digest::Digest,
-    outcome::{Outcome, Trap},
+    job::{InputSource, Stdin},
+    manifest::Item,
+    outcome::{Outcome, Trap, Usage},
     page::{MAX_INLINE_BYTES, OutTree, Output, TaskResult},
 };
 
@@ -20,11 +22,11 @@ use super::{
     End, Shared,
     lane::{Lane, Turn},
     prepare::Prepared,
-    scratch::{ScratchDir, ScratchError},
+    task_dir::{TaskDir, TaskDirError},
 };
 use crate::{
     data::{DataError, chain},
-    sandbox::{AttemptSpec, SandboxError},
+    sandbox::{AttemptSpec, Mount, SandboxError},
 };
 
 /// A slot that ran short tasks for this long lets others go first: about a quantum of fuel.
@@ -34,10 +36,12 @@ const TURN: Duration = Duration::from_micros(100);
 enum AttemptError {
     #[error("cannot run the task")]
     Sandbox(#[from] SandboxError),
-    #[error("cannot make `/out`")]
-    Scratch(#[from] ScratchError),
+    #[error("cannot have what the task works on")]
+    Input(#[source] DataError),
+    #[error(transparent)]
+    Dir(#[from] TaskDirError),
     #[error("cannot keep the task's output")]
-    Output(#[from] DataError),
+    Output(#[source] DataError),
     #[error("the thread that kept the task's output died")]
     Lost,
 }
@@ -73,24 +77,58 @@ async fn run_task(
     prepared: &Prepared,
     turn: Turn,
 ) -> Result<TaskResult, AttemptError> {
-    let out_dir = match lane.spec.keep_out {
-        true => Some(shared.scratch.make_dir().await?),
-        false => None,
+    match attempt(shared, lane, prepared, turn).await {
+        Err(AttemptError::Input(error) | AttemptError::Dir(TaskDirError::Data(error))) => {
+            let outcome = match error {
+                DataError::NotFound(digest) => Outcome::MissingInput { digest },
+                DataError::Unusable { reason } => unusable("invalid_input", reason),
+                error => return Err(AttemptError::Input(error)),
+            };
+            Ok(TaskResult::without_output(outcome, Usage::default()))
+        }
+        ended => ended,
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    lane: &Lane,
+    prepared: &Prepared,
+    turn: Turn,
+) -> Result<TaskResult, AttemptError> {
+    let item = match &prepared.items {
+        Some(items) => Some(
+            items
+                .get(&*shared.data, &lane.namespace, turn.index)
+                .await
+                .map_err(AttemptError::Input)?,
+        ),
+        None => None,
     };
+    let stdin = match (lane.spec.stdin, &item) {
+        (Stdin::Item, Some(item)) => stdin_of(shared, lane, item).await?,
+        _ => prepared.stdin.clone(),
+    };
+    let dir = TaskDir::make(shared, lane, prepared, item.as_ref()).await?;
+    let out_dir = dir.as_ref().and_then(TaskDir::out);
+    let common = prepared.shared.iter();
+    let common = common.map(|(guest, host)| Mount { guest, host, writable: false });
+    let mounts: Vec<Mount<'_>> = common.chain(dir.iter().flat_map(TaskDir::mounts)).collect();
     let attempt = AttemptSpec {
         stage: &lane.spec,
         index: turn.index,
-        key: lane.key.task(turn.index),
-        stdin: prepared.stdin.clone(),
-        input_dir: prepared.input_dir.as_ref().map(ScratchDir::path),
-        out_dir: out_dir.as_ref().map(ScratchDir::path),
+        key: lane.key.task(turn.index, item.as_ref()),
+        stdin,
+        item: item.as_ref(),
+        mounts: &mounts,
+        out_dir: out_dir.as_deref(),
         stdout: &turn.stdout,
         stderr: &turn.stderr,
     };
     let ended = shared.sandbox.run(&prepared.module, attempt).await?;
     let mut outcome = ended.outcome;
     let mut out = None;
-    if let Some(dir) = out_dir.filter(|_| outcome.succeeded()) {
+    if let Some(dir) = dir.filter(|_| out_dir.is_some() && outcome.succeeded()) {
         match keep_out(shared, lane, dir).await {
             Ok(kept) => out = Some(kept),
             Err(AttemptError::Output(DataError::Unusable { reason })) => {
@@ -108,6 +146,20 @@ async fn run_task(
     })
 }
 
+/// A line with its end, or the bytes of a file.
+async fn stdin_of(shared: &Shared, lane: &Lane, item: &Item) -> Result<Bytes, AttemptError> {
+    match item.source {
+        None => Ok(Bytes::from(format!("{}\n", item.text))),
+        Some(InputSource::Blob(digest)) => {
+            shared.data.get(&lane.namespace, digest).await.map_err(AttemptError::Input)
+        }
+        Some(InputSource::Tree(_)) => {
+            let reason = format!("{:?} is a directory, which stdin cannot be", item.text);
+            Err(AttemptError::Input(DataError::Unusable { reason }))
+        }
+    }
+}
+
 /// The guest, or whoever made its input, did what no store can hold. Trying again changes nothing.
 pub(super) fn unusable(kind: &str, reason: String) -> Outcome {
     Outcome::Trapped(Trap { kind: kind.to_owned(), message: reason, frames: Vec::new() })
@@ -121,14 +173,18 @@ async fn keep_output(shared: &Shared, lane: &Lane, bytes: Vec<u8>) -> Result<Out
     let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
     // On the runtime: workers are for guests, and a store may hash and write on the way.
     let put = shared.runtime.spawn(async move { data.put(&namespace, Bytes::from(bytes)).await });
-    let digest: Digest = put.await.map_err(|_| AttemptError::Lost)??;
+    let put = put.await.map_err(|_| AttemptError::Lost)?;
+    let digest: Digest = put.map_err(AttemptError::Output)?;
     Ok(Output::Blob { digest, size_bytes })
 }
 
-async fn keep_out(shared: &Shared, lane: &Lane, dir: ScratchDir) -> Result<OutTree, AttemptError> {
-    let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
-    let put = shared.runtime.spawn(async move { data.put_directory(&namespace, dir.path()).await });
-    Ok(put.await.map_err(|_| AttemptError::Lost)??)
+async fn keep_out(shared: &Shared, lane: &Lane, dir: TaskDir) -> Result<OutTree, AttemptError> {
+    let (data, namespace, spec) = (shared.data.clone(), lane.namespace.clone(), lane.spec.clone());
+    let put = shared.runtime.spawn(async move {
+        let kept = dir.kept(&spec.keep)?;
+        data.put_directory(&namespace, &kept).await
+    });
+    Ok(put.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Output)?)
 }
 
 /// Goes to the back of the run queue.

@@ -1,19 +1,28 @@
-//! What the tasks of a lane share, made once: the module, stdin's bytes, and the directory that
-//! they all see as `/in`.
+//! What the tasks of a lane share, made once: the module, stdin's bytes, the manifest of their items,
+//! and the directories that none of them may change.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use weir_proto::outcome::Outcome;
+use weir_proto::{
+    id::Namespace,
+    job::{Stdin, TaskKind},
+    outcome::Outcome,
+};
 
 use super::{
     Shared,
     attempt::unusable,
+    items::Items,
     lane::{Lane, NotPrepared},
+    layout::{self, Group},
     scratch::{ScratchDir, ScratchError},
 };
 use crate::{
-    data::{DataError, chain},
+    data::{DataError, TaskData, chain},
     modules::{ModuleError, ReadyModule},
 };
 
@@ -21,7 +30,14 @@ use crate::{
 pub(super) struct Prepared {
     pub(super) module: Arc<ReadyModule>,
     pub(super) stdin: Bytes,
-    pub(super) input_dir: Option<ScratchDir>,
+    /// Of a foreach stage.
+    pub(super) items: Option<Items>,
+    /// Directories that all tasks see: where the guest sees each, and where it is.
+    pub(super) shared: Vec<(String, PathBuf)>,
+    /// Directories that each task has one of.
+    pub(super) private: Vec<Group>,
+    /// Holds what is shared; removed after the last task.
+    _dir: Option<ScratchDir>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,27 +72,46 @@ async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareEr
     let (data, spec, namespace) = (&shared.data, &lane.spec, &lane.namespace);
     let module = shared.modules.get(spec.module, || data.get(namespace, spec.module)).await?;
     let stdin = match spec.stdin {
-        Some(digest) => data.get(namespace, digest).await?,
-        None => Bytes::new(),
+        Stdin::Blob(digest) => data.get(namespace, digest).await?,
+        Stdin::Empty | Stdin::Item => Bytes::new(),
     };
-    Ok(Prepared { module, stdin, input_dir: lay_out(shared, lane).await? })
+    let items = match spec.kind {
+        TaskKind::Foreach { manifest } => Some(Items::open(&**data, namespace, manifest).await?),
+        TaskKind::Plain | TaskKind::Array => None,
+    };
+    let groups = layout::groups(&spec.inputs).into_iter();
+    let (private, common): (Vec<Group>, Vec<Group>) = groups.partition(|group| group.writable);
+    let dir = match common.is_empty() {
+        true => None,
+        false => Some(shared.scratch.make_dir().await?),
+    };
+    let mut shared = Vec::new();
+    if let Some(dir) = &dir {
+        for (number, group) in common.into_iter().enumerate() {
+            let path = dir.path().join(number.to_string());
+            lay_out(&**data, namespace, &group, &path).await?;
+            shared.push((group.guest, path));
+        }
+    }
+    Ok(Prepared { module, stdin, items, shared, private, _dir: dir })
 }
 
-/// Makes the directory that tasks see as `/in`, if they have inputs.
-async fn lay_out(shared: &Shared, lane: &Lane) -> Result<Option<ScratchDir>, PrepareError> {
-    if lane.spec.inputs.is_empty() {
-        return Ok(None);
+/// Makes the directory of a group at `path`, which does not exist yet and whose parent does.
+pub(super) async fn lay_out(
+    data: &dyn TaskData,
+    namespace: &Namespace,
+    group: &Group,
+    path: &Path,
+) -> Result<(), DataError> {
+    for input in &group.inputs {
+        let place = group.place(path, input);
+        if place != path {
+            let parent = place.parent().unwrap_or(path).to_owned();
+            tokio::fs::create_dir_all(&parent)
+                .await
+                .map_err(|source| DataError::Disk { path: parent, source })?;
+        }
+        data.materialize(namespace, input.source, &place).await?;
     }
-    let dir = shared.scratch.make_dir().await?;
-    for input in &lane.spec.inputs {
-        // The spec was checked where it came in: below `/in`, no `..`, and nothing overlaps.
-        let below = input.path.strip_prefix("/in/").unwrap_or(&input.path);
-        let path = dir.path().join(below.trim_start_matches('/'));
-        let parent = path.parent().unwrap_or(dir.path()).to_owned();
-        tokio::fs::create_dir_all(&parent)
-            .await
-            .map_err(|source| DataError::Disk { path: parent, source })?;
-        shared.data.materialize(&lane.namespace, input.source, &path).await?;
-    }
-    Ok(Some(dir))
+    Ok(())
 }

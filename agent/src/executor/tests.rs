@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use weir_proto::{
     digest::Digest,
     id::{JobId, Namespace, StageId},
-    job::{Input, InputSource, StageSpec},
-    limits::{Limits, Resources},
+    job::{Input, InputSource, Keep, StageSpec, Stdin, TaskKind},
+    limits::Limits,
+    manifest::{Item, Manifest},
     outcome::Outcome,
     page::Output,
     range::TaskRange,
@@ -49,19 +50,10 @@ impl Bench {
             slots,
             namespace: Namespace::default_namespace(),
             spec: StageSpec {
-                name: "main".to_owned(),
-                module,
-                args: Vec::new(),
-                env: Vec::new(),
-                stdin: None,
-                inputs: Vec::new(),
                 count: 10_000_000,
-                array: true,
+                kind: TaskKind::Array,
                 limits: Limits { fuel: u64::MAX, timeout_ms: 20_000, ..Limits::default() },
-                resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
-                success_codes: Vec::new(),
-                keep_out: false,
-                seed: 0,
+                ..StageSpec::new("main", module)
             },
             profile: PROFILE.to_owned(),
         }
@@ -234,10 +226,13 @@ async fn a_missing_module_stdin_or_input_is_told_to_every_task() {
     let mut module = bench.lease(1, empty(), 2, 1);
     module.spec.module = missing;
     let mut stdin = bench.lease(2, empty(), 2, 1);
-    stdin.spec.stdin = Some(missing);
+    stdin.spec.stdin = Stdin::Blob(missing);
     let mut input = bench.lease(3, empty(), 2, 1);
-    input.spec.inputs =
-        vec![Input { path: "/in/a".to_owned(), source: InputSource::Tree(missing) }];
+    input.spec.inputs = vec![Input {
+        path: "/in/a".to_owned(),
+        source: InputSource::Tree(missing),
+        writable: false,
+    }];
     for lease in [module, stdin, input] {
         bench.executor.grant(&lease);
         for finished in bench.finish(2).await {
@@ -264,14 +259,17 @@ async fn inputs_are_laid_out_and_out_becomes_a_tree() {
     let bench = Bench::new(2);
     let mut reader = bench.lease(1, &opener("dir/name", false), 20, 4);
     let tree = bench.data.insert_tree(&[("name", b"text")]);
-    reader.spec.inputs =
-        vec![Input { path: "/in/dir".to_owned(), source: InputSource::Tree(tree) }];
+    reader.spec.inputs = vec![Input {
+        path: "/in/dir".to_owned(),
+        source: InputSource::Tree(tree),
+        writable: false,
+    }];
     bench.executor.grant(&reader);
     for finished in bench.finish(20).await {
         assert_eq!(outcome(&finished), &Outcome::Succeeded { exit_code: 0 });
     }
     let mut writer = bench.lease(2, &opener("new", true), 1, 1);
-    writer.spec.keep_out = true;
+    writer.spec.keep = Keep::Out;
     bench.executor.grant(&writer);
     let [finished] = &bench.finish(1).await[..] else { panic!("one task") };
     assert_eq!(outcome(finished), &Outcome::Succeeded { exit_code: 0 });
@@ -279,6 +277,65 @@ async fn inputs_are_laid_out_and_out_becomes_a_tree() {
     assert_eq!(out.size_bytes, 5);
     let tree = bench.data.tree(out.digest).expect("a tree");
     assert_eq!(bench.data.blob(tree["new"]).expect("a blob"), &b"new\0\0"[..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_foreach_stage_sees_the_file_of_its_item() {
+    let bench = Bench::new(2);
+    let items: Vec<Item> = ["a/one", "b/two", "c/one"]
+        .map(|text| {
+            let source = Some(InputSource::Blob(bench.data.insert(text.as_bytes().to_vec())));
+            Item { text: text.to_owned(), source }
+        })
+        .into();
+    let (manifest, chunks) = Manifest::of(&items);
+    chunks.into_iter().for_each(|chunk| {
+        bench.data.insert(chunk);
+    });
+    let manifest = bench.data.insert(manifest.encode());
+    let mut lease = bench.lease(1, &opener("one", false), 3, 2);
+    lease.spec.count = 3;
+    lease.spec.kind = TaskKind::Foreach { manifest };
+    bench.executor.grant(&lease);
+    let mut finished = bench.finish(3).await;
+    finished.sort_by_key(|finished| finished.task);
+    let succeeded: Vec<bool> = finished.iter().map(|f| outcome(f).succeeded()).collect();
+    assert_eq!(succeeded, [true, false, true], "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_task_has_its_own_copy_of_a_writable_input() {
+    let bench = Bench::new(2);
+    let mut lease = bench.lease(1, &opener("new", true), 8, 4);
+    let tree = bench.data.insert_tree(&[("name", b"text")]);
+    let source = InputSource::Tree(tree);
+    lease.spec.inputs = vec![Input { path: "/data".to_owned(), source, writable: true }];
+    bench.executor.grant(&lease);
+    for finished in bench.finish(8).await {
+        assert_eq!(outcome(&finished), &Outcome::Succeeded { exit_code: 0 });
+    }
+    lease.id.seq = 2;
+    lease.spec.inputs[0].writable = false;
+    bench.executor.grant(&lease);
+    for finished in bench.finish(8).await {
+        assert!(!outcome(&finished).succeeded(), "{finished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_paths_to_be_kept_are_kept() {
+    let bench = Bench::new(1);
+    let mut lease = bench.lease(1, &opener("new", true), 1, 1);
+    for (seq, path, files) in [(2, "new", 1), (3, "other", 0), (4, "new/x", 0)] {
+        lease.id.seq = seq;
+        lease.spec.keep = Keep::Paths(vec![path.to_owned()]);
+        bench.executor.grant(&lease);
+        let [finished] = &bench.finish(1).await[..] else { panic!("one task") };
+        let End::Result(TaskResult { out: Some(out), .. }) = &finished.end else {
+            panic!("no out: {finished:?}")
+        };
+        assert_eq!(bench.data.tree(out.digest).expect("a tree").len(), files, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

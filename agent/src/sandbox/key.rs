@@ -1,8 +1,8 @@
 //! The program key: a name for all that a pure guest can see, and the seed of its random numbers.
 //!
 //! It is the BLAKE3 hash of the profile, the stage's name (which is `argv[0]`), module, arguments,
-//! environment, digests of stdin and inputs, the index and count where the guest sees them, and
-//! the spec's seed. Each field goes in with its length before it, so that no two specs run
+//! environment, digests of stdin and inputs, the index and count where the guest sees them, its item,
+//! and the spec's seed. Each field goes in with its length before it, so that no two specs run
 //! together. Limits are left out: they can end a guest early, but it cannot read them.
 
 use rand_chacha::{
@@ -10,8 +10,9 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use weir_proto::{
-    digest::Digest,
-    job::{InputSource, StageSpec},
+    job::{InputSource, Keep, StageSpec, Stdin, TaskKind},
+    manifest::Item,
+    template::{Placeholder, placeholders},
 };
 
 use crate::profile::PROFILE;
@@ -23,7 +24,16 @@ const CONTEXT: &str = "weir program key 1";
 #[derive(Debug, Clone)]
 pub struct StageKey {
     common: blake3::Hasher,
-    array: Option<u32>,
+    sees: Sees,
+}
+
+/// What a task sees of its place among the others.
+#[derive(Debug, Clone, Copy)]
+enum Sees {
+    Nothing,
+    IndexAndCount(u32),
+    Item,
+    ItemAndIndex,
 }
 
 /// A task's program key.
@@ -44,7 +54,14 @@ impl StageKey {
             text(&mut hasher, name);
             text(&mut hasher, value);
         }
-        optional(&mut hasher, stage.stdin);
+        match stage.stdin {
+            Stdin::Empty => number(&mut hasher, 0),
+            Stdin::Blob(digest) => {
+                number(&mut hasher, 1);
+                hasher.update(&digest.0);
+            }
+            Stdin::Item => number(&mut hasher, 2),
+        }
         number(&mut hasher, stage.inputs.len() as u64);
         for input in &stage.inputs {
             text(&mut hasher, &input.path);
@@ -53,26 +70,56 @@ impl StageKey {
                 InputSource::Tree(_) => 1,
             };
             number(&mut hasher, kind);
+            number(&mut hasher, u64::from(input.writable));
             hasher.update(&input.source.digest().0);
         }
-        number(&mut hasher, u64::from(stage.keep_out));
+        number(&mut hasher, u64::from(stage.keep != Keep::Nothing));
         number(&mut hasher, stage.seed);
-        StageKey { common: hasher, array: stage.array.then_some(stage.count) }
+        let texts = stage.args.iter().chain(stage.env.iter().map(|(_, value)| value));
+        let index = |text: &String| placeholders(text).contains(&Placeholder::Index);
+        let sees = match stage.kind {
+            TaskKind::Plain => Sees::Nothing,
+            TaskKind::Array => Sees::IndexAndCount(stage.count),
+            TaskKind::Foreach { .. } if texts.into_iter().any(index) => Sees::ItemAndIndex,
+            TaskKind::Foreach { .. } => Sees::Item,
+        };
+        StageKey { common: hasher, sees }
     }
 
-    /// The key of one task; tasks that do not see their index share theirs.
-    pub fn task(&self, index: u32) -> ProgramKey {
+    /// The key of one task; tasks that see the same share theirs.
+    pub fn task(&self, index: u32, item: Option<&Item>) -> ProgramKey {
         let mut hasher = self.common.clone();
-        match self.array {
-            Some(count) => {
+        match self.sees {
+            Sees::Nothing => number(&mut hasher, 0),
+            Sees::IndexAndCount(count) => {
                 number(&mut hasher, 1);
                 number(&mut hasher, u64::from(index));
                 number(&mut hasher, u64::from(count));
             }
-            None => number(&mut hasher, 0),
+            Sees::Item => {
+                number(&mut hasher, 2);
+                hash_item(&mut hasher, item);
+            }
+            Sees::ItemAndIndex => {
+                number(&mut hasher, 3);
+                number(&mut hasher, u64::from(index));
+                hash_item(&mut hasher, item);
+            }
         }
         ProgramKey(*hasher.finalize().as_bytes())
     }
+}
+
+fn hash_item(hasher: &mut blake3::Hasher, item: Option<&Item>) {
+    let Some(item) = item else { return number(hasher, 0) };
+    text(hasher, &item.text);
+    let (kind, digest) = match item.source {
+        None => return number(hasher, 1),
+        Some(InputSource::Blob(digest)) => (2, digest),
+        Some(InputSource::Tree(digest)) => (3, digest),
+    };
+    number(hasher, kind);
+    hasher.update(&digest.0);
 }
 
 fn text(hasher: &mut blake3::Hasher, text: &str) {
@@ -82,13 +129,6 @@ fn text(hasher: &mut blake3::Hasher, text: &str) {
 
 fn number(hasher: &mut blake3::Hasher, number: u64) {
     hasher.update(&number.to_le_bytes());
-}
-
-fn optional(hasher: &mut blake3::Hasher, digest: Option<Digest>) {
-    number(hasher, u64::from(digest.is_some()));
-    if let Some(digest) = digest {
-        hasher.update(&digest.0);
-    }
 }
 
 /// The random numbers that a guest may see, by the interface it asks.
@@ -121,45 +161,53 @@ impl GuestRandom {
 
 #[cfg(test)]
 mod tests {
-    use weir_proto::limits::{Limits, Resources};
+    use weir_proto::{digest::Digest, limits::Limits};
 
     use super::*;
 
     fn stage() -> StageSpec {
         StageSpec {
-            name: "main".to_owned(),
-            module: Digest::of(b"module"),
             args: vec!["ab".to_owned(), "c".to_owned()],
-            env: Vec::new(),
-            stdin: None,
-            inputs: Vec::new(),
             count: 3,
-            array: true,
-            limits: Limits::default(),
-            resources: Resources { cpu_millis: 1000, memory_bytes: 1 },
-            success_codes: Vec::new(),
-            keep_out: false,
-            seed: 0,
+            kind: TaskKind::Array,
+            ..StageSpec::new("main", Digest::of(b"module"))
         }
     }
 
     #[test]
     fn a_key_follows_what_the_guest_sees() {
-        let base = StageKey::new(&stage()).task(0);
-        assert_eq!(base, StageKey::new(&stage()).task(0));
-        assert_ne!(base, StageKey::new(&stage()).task(1));
+        let base = StageKey::new(&stage()).task(0, None);
+        assert_eq!(base, StageKey::new(&stage()).task(0, None));
+        assert_ne!(base, StageKey::new(&stage()).task(1, None));
         let other = StageSpec { args: vec!["a".to_owned(), "bc".to_owned()], ..stage() };
-        assert_ne!(base, StageKey::new(&other).task(0));
+        assert_ne!(base, StageKey::new(&other).task(0, None));
         let other = StageSpec { seed: 1, ..stage() };
-        assert_ne!(base, StageKey::new(&other).task(0));
+        assert_ne!(base, StageKey::new(&other).task(0, None));
     }
 
     #[test]
     fn a_key_ignores_what_the_guest_does_not_see() {
-        let unseen = StageSpec { array: false, ..stage() };
-        assert_eq!(StageKey::new(&unseen).task(0), StageKey::new(&unseen).task(1));
+        let unseen = StageSpec { kind: TaskKind::Plain, ..stage() };
+        assert_eq!(StageKey::new(&unseen).task(0, None), StageKey::new(&unseen).task(1, None));
         let limits = Limits { fuel: 7, ..Limits::default() };
         let other = StageSpec { limits, ..stage() };
-        assert_eq!(StageKey::new(&stage()).task(0), StageKey::new(&other).task(0));
+        assert_eq!(StageKey::new(&stage()).task(0, None), StageKey::new(&other).task(0, None));
+    }
+
+    #[test]
+    fn a_task_with_an_item_sees_it_and_not_its_index() {
+        let manifest = Digest::of(b"manifest");
+        let foreach = StageSpec { kind: TaskKind::Foreach { manifest }, ..stage() };
+        let item = |text: &str| Item { text: text.to_owned(), source: None };
+        let key = StageKey::new(&foreach);
+        assert_eq!(key.task(0, Some(&item("a"))), key.task(1, Some(&item("a"))));
+        assert_ne!(key.task(0, Some(&item("a"))), key.task(0, Some(&item("b"))));
+        let manifest = Digest::of(b"another manifest");
+        let grown = StageSpec { kind: TaskKind::Foreach { manifest }, count: 4, ..foreach.clone() };
+        let grown = StageKey::new(&grown);
+        assert_eq!(key.task(0, Some(&item("a"))), grown.task(0, Some(&item("a"))));
+        let asks = StageSpec { args: vec!["{index}".to_owned()], ..foreach };
+        let asks = StageKey::new(&asks);
+        assert_ne!(asks.task(0, Some(&item("a"))), asks.task(1, Some(&item("a"))));
     }
 }

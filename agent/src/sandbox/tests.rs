@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use weir_proto::{
-    digest::Digest,
-    limits::{Limits, Resources},
-};
+use weir_proto::{digest::Digest, limits::Limits};
 
 use super::*;
 
@@ -18,19 +15,8 @@ const WASI: &str = "wasi_snapshot_preview1";
 
 fn stage() -> StageSpec {
     StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"module"),
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
-        count: 1,
-        array: false,
         limits: Limits { fuel: 100_000_000, timeout_ms: 10_000, ..Limits::default() },
-        resources: Resources { cpu_millis: 1000, memory_bytes: 1 << 20 },
-        success_codes: Vec::new(),
-        keep_out: false,
-        seed: 0,
+        ..StageSpec::new("main", Digest::of(b"module"))
     }
 }
 
@@ -71,12 +57,15 @@ async fn run_in(
 ) -> Ran {
     let stdout = OutputBuffer::new(stage.limits.output_bytes);
     let stderr = OutputBuffer::new(stage.limits.output_bytes);
+    let mounts: Vec<Mount<'_>> =
+        input_dir.map(|host| Mount { guest: "/in", host, writable: false }).into_iter().collect();
     let attempt = AttemptSpec {
         stage,
         index,
-        key: StageKey::new(stage).task(index),
+        key: StageKey::new(stage).task(index, None),
         stdin: Bytes::from_static(b"some input"),
-        input_dir,
+        item: None,
+        mounts: &mounts,
         out_dir,
         stdout: &stdout,
         stderr: &stderr,
@@ -375,7 +364,7 @@ fn random_printer() -> String {
 
 #[tokio::test]
 async fn random_numbers_follow_from_seed_and_index() {
-    let array = StageSpec { array: true, count: 2, ..stage() };
+    let array = StageSpec { kind: TaskKind::Array, count: 2, ..stage() };
     let text = random_printer();
     let first = run_in(&array, &text, 0, None, None).await.stdout;
     assert_eq!(first.len(), 16);
@@ -440,16 +429,16 @@ fn echo_strings(list: &str) -> String {
 #[tokio::test]
 async fn a_guest_sees_its_arguments_and_environment() {
     let stage = StageSpec {
-        args: vec!["a b".to_owned()],
-        env: vec![("K".to_owned(), "V".to_owned())],
-        array: true,
+        args: vec!["a b".to_owned(), "{index}/{count} {x}".to_owned()],
+        env: vec![("K".to_owned(), "V{index}".to_owned())],
+        kind: TaskKind::Array,
         count: 9,
         ..stage()
     };
     let ran = run_in(&stage, &echo_strings("args"), 4, None, None).await;
-    assert_eq!(ran.stdout, b"main\0a b\0");
+    assert_eq!(ran.stdout, b"main\0a b\x004/9 {x}\0");
     let ran = run_in(&stage, &echo_strings("environ"), 4, None, None).await;
-    assert_eq!(ran.stdout, b"K=V\0WEIR_TASK_INDEX=4\0WEIR_TASK_COUNT=9\0");
+    assert_eq!(ran.stdout, b"K=V4\0WEIR_TASK_INDEX=4\0WEIR_TASK_COUNT=9\0");
 }
 
 #[tokio::test]
@@ -547,9 +536,10 @@ async fn more_attempts_than_instances_are_told_apart_from_failures() {
     let attempt = || AttemptSpec {
         stage: &stage,
         index: 0,
-        key: StageKey::new(&stage).task(0),
+        key: StageKey::new(&stage).task(0, None),
         stdin: Bytes::new(),
-        input_dir: None,
+        item: None,
+        mounts: &[],
         out_dir: None,
         stdout: &output,
         stderr: &output,

@@ -3,8 +3,8 @@
 use weir_proto::{
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, Namespace},
-    job::StageSpec,
-    limits::{Limits, Resources},
+    job::{StageSpec, TaskKind},
+    limits::Resources,
     outcome::{Outcome, Usage},
 };
 
@@ -28,19 +28,9 @@ fn agent() -> AgentDescription {
 
 fn lease(start: u32, end: u32) -> Lease {
     let spec = StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"module"),
-        args: Vec::new(),
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
         count: 10_000,
-        array: true,
-        limits: Limits::default(),
-        resources: Resources { cpu_millis: 1000, memory_bytes: 1 },
-        success_codes: Vec::new(),
-        keep_out: false,
-        seed: 0,
+        kind: TaskKind::Array,
+        ..StageSpec::new("main", Digest::of(b"module"))
     };
     Lease {
         id: LEASE,

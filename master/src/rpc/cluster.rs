@@ -1,21 +1,30 @@
 //! `Cluster`: what the cluster is and how it does.
 
+use std::{net::SocketAddr, pin::Pin};
+
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
-use weir_proto::{limits::Resources, wire};
+use weir_proto::{event::Position, limits::Resources, wire};
 use weir_scheduler::{snapshot, state::AgentLife};
 
-use super::stopping;
+use super::{events, stopping};
 use crate::driver::Handle;
+
+/// Events that a client has not taken.
+const EVENTS_QUEUE: usize = 64;
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct ClusterService {
     master: Handle,
+    /// Where this master listens.
+    address: SocketAddr,
 }
 
 impl ClusterService {
-    pub(crate) fn new(master: Handle) -> ClusterService {
-        ClusterService { master }
+    pub(crate) fn new(master: Handle, address: SocketAddr) -> ClusterService {
+        ClusterService { master, address }
     }
 }
 
@@ -25,7 +34,8 @@ impl wire::cluster_server::Cluster for ClusterService {
         &self,
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::ClusterStatus>, Status> {
-        let status = self.master.inspect(|control, latencies| {
+        let address = self.address.to_string();
+        let status = self.master.inspect(move |control, latencies| {
             let state = control.state();
             let agents = state.agents.values().map(|agent| {
                 let id = agent.description.id;
@@ -40,6 +50,20 @@ impl wire::cluster_server::Cluster for ClusterService {
                     used_memory_bytes: used.memory_bytes,
                 }
             });
+            let leads = control.table().is_some();
+            // The group has one node yet.
+            let member = wire::MemberView {
+                node: 1,
+                address,
+                role: match leads {
+                    true => wire::MemberRole::Leader.into(),
+                    false => wire::MemberRole::Follower.into(),
+                },
+                term: control.term(),
+                committed_index: control.committed(),
+                applied_index: state.applied,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            };
             let status = wire::ClusterStatus {
                 cluster: state.cluster.map_or(0, |cluster| cluster.0),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,6 +74,9 @@ impl wire::cluster_server::Cluster for ClusterService {
                 commits: latencies.count,
                 commit_p50_us: latencies.quantile_us(0.5),
                 commit_p99_us: latencies.quantile_us(0.99),
+                members: vec![member],
+                active_jobs: state.active.len() as u32,
+                open_tasks: state.backlog.values().map(|backlog| backlog.tasks).sum(),
             };
             (status, state.clone())
         });
@@ -58,5 +85,19 @@ impl wire::cluster_server::Cluster for ClusterService {
         let hash = tokio::task::spawn_blocking(move || snapshot::hash(&state)).await;
         let hash = hash.map_err(|_| Status::unavailable("the master is stopping"))?;
         Ok(Response::new(wire::ClusterStatus { state_hash: hash.to_string(), ..status }))
+    }
+
+    type EventsStream = Pin<Box<dyn Stream<Item = Result<wire::ClusterEvent, Status>> + Send>>;
+
+    async fn events(
+        &self,
+        request: Request<wire::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        let wire::EventsRequest { after, follow } = request.into_inner();
+        let (events, stream) = mpsc::channel(EVENTS_QUEUE);
+        let after = after.map(Position::from);
+        // Ends with its stream, or with the master.
+        tokio::spawn(events::send(self.master.clone(), after, follow, events));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }

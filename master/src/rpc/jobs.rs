@@ -1,7 +1,7 @@
-//! `Jobs`: submit, look, watch, cancel.
+//! `Jobs`: submit, look, watch, cancel, retry, remove. Lists are made in `list`.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -10,24 +10,24 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use weir_proto::{
+    command::Change,
     digest::Digest,
     id::{JobId, Namespace, RequestId},
-    job::JobSpec,
+    job::{JobSpec, StageSpec, TaskKind},
     limits::Resources,
+    manifest::Manifest,
     wire,
 };
 use weir_scheduler::{place::largest_agent, state::Job};
 use weir_store::blobs::{BlobStore, GetError};
 
 use super::{
-    malformed, module, problems, refused, stopping,
+    list, malformed, module, problems, refused, stopping,
     view::{advice, view},
     watch::Watch,
 };
 use crate::driver::Handle;
 
-/// Most jobs in one answer.
-const MAX_LISTED: usize = 1_000;
 /// Events that a watcher has not taken.
 const WATCH_QUEUE: usize = 16;
 /// Modules whose check is remembered; at this many all are forgotten.
@@ -58,10 +58,34 @@ impl JobsService {
                     spec.namespace
                 )));
             }
+            self.check_manifest(&spec.namespace, stage).await?;
             self.check_module(&spec.namespace, stage.module).await?;
             self.check_size(stage.resources)?;
         }
         Ok(())
+    }
+
+    /// A manifest that is not one, or not of this stage, is refused here; items that are not in the
+    /// store are their own tasks' failure.
+    async fn check_manifest(&self, namespace: &Namespace, stage: &StageSpec) -> Result<(), Status> {
+        let TaskKind::Foreach { manifest } = stage.kind else { return Ok(()) };
+        let bytes = self.store.get(namespace, manifest).await;
+        let bytes = bytes.map_err(|error| Status::internal(error.to_string()))?;
+        let manifest = Manifest::decode(&bytes).map_err(|error| malformed(&error))?;
+        if manifest.count != stage.count {
+            return Err(Status::invalid_argument(format!(
+                "stage {:?} has {} tasks, and its manifest {} items",
+                stage.name, stage.count, manifest.count
+            )));
+        }
+        let missing = self.store.find_missing(namespace, &manifest.chunks).await;
+        let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
+        match missing.first() {
+            Some(digest) => Err(Status::failed_precondition(format!(
+                "{digest}, a part of the manifest, is not in the store; put it first"
+            ))),
+            None => Ok(()),
+        }
     }
 
     async fn check_module(&self, namespace: &Namespace, digest: Digest) -> Result<(), Status> {
@@ -110,8 +134,20 @@ impl JobsService {
         let id = job.id;
         let advice =
             self.master.inspect(move |control, _| advice(control.state(), control.table(), id));
-        let (running, waiting) = advice.await.map_err(stopping)?;
-        Ok(wire::JobView { running, waiting, ..view(&job) })
+        Ok(advice.await.map_err(stopping)?.add_to(view(&job)))
+    }
+
+    /// Proposes a change and waits until it is committed.
+    async fn change(&self, change: Change) -> Result<Option<JobId>, Status> {
+        let answer = self.master.change(change).await.map_err(stopping)?;
+        answer.map_err(|refusal| refused(&refusal))
+    }
+
+    /// Proposes a change that makes a job.
+    async fn make_job(&self, change: Change) -> Result<Response<wire::SubmitResponse>, Status> {
+        let job = self.change(change).await?;
+        let job = job.ok_or_else(|| Status::internal("the change made no job"))?;
+        Ok(Response::new(wire::SubmitResponse { job: job.0 }))
     }
 }
 
@@ -126,9 +162,7 @@ impl wire::jobs_server::Jobs for JobsService {
         let spec = spec.ok_or_else(|| Status::invalid_argument("the job's spec is missing"))?;
         let spec = JobSpec::try_from(spec).map_err(|error| problems(&error))?;
         self.check(&spec).await?;
-        let submitted = self.master.submit(request, spec).await.map_err(stopping)?;
-        let job = submitted.map_err(|refusal| refused(&refusal))?;
-        Ok(Response::new(wire::SubmitResponse { job: job.0 }))
+        self.make_job(Change::SubmitJob { request, spec }).await
     }
 
     async fn get(
@@ -143,17 +177,22 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsResponse>, Status> {
-        let namespace = request.into_inner().namespace;
+        let asked = request.into_inner();
         let state = self.master.state();
-        let jobs = state.jobs.values().rev();
-        let jobs =
-            jobs.filter(|job| namespace.is_empty() || job.spec.namespace.as_str() == namespace);
-        let jobs: Vec<Arc<Job>> = jobs.take(MAX_LISTED).cloned().collect();
-        let mut views = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            views.push(if job.is_active() { self.view(job).await? } else { view(&job) });
+        let (mut jobs, matched) = list::jobs(&state, &asked);
+        let active = wire::JobStatus::Active as i32;
+        let active: Vec<JobId> =
+            jobs.iter().filter(|job| job.status == active).map(|job| JobId(job.job)).collect();
+        let running = self.master.inspect(move |control, _| {
+            let running =
+                |id: JobId| (id.0, advice(control.state(), control.table(), id).all_running());
+            active.into_iter().map(running).collect::<HashMap<u64, u32>>()
+        });
+        let running = running.await.map_err(stopping)?;
+        for job in &mut jobs {
+            job.running = running.get(&job.job).copied().unwrap_or(0);
         }
-        Ok(Response::new(wire::ListJobsResponse { jobs: views }))
+        Ok(Response::new(wire::ListJobsResponse { jobs, matched }))
     }
 
     async fn cancel(
@@ -161,9 +200,26 @@ impl wire::jobs_server::Jobs for JobsService {
         request: Request<wire::CancelRequest>,
     ) -> Result<Response<wire::JobView>, Status> {
         let job = JobId(request.into_inner().job);
-        let cancelled = self.master.cancel(job).await.map_err(stopping)?;
-        let job = self.job(cancelled.map_err(|refusal| refused(&refusal))?)?;
+        self.change(Change::CancelJob(job)).await?;
+        let job = self.job(job)?;
         Ok(Response::new(self.view(job).await?))
+    }
+
+    async fn retry(
+        &self,
+        request: Request<wire::RetryRequest>,
+    ) -> Result<Response<wire::SubmitResponse>, Status> {
+        let wire::RetryRequest { request, job } = request.into_inner();
+        let request = RequestId::try_from(&request[..]).map_err(|error| malformed(&error))?;
+        self.make_job(Change::RetryJob { request, job: JobId(job) }).await
+    }
+
+    async fn remove(
+        &self,
+        request: Request<wire::RemoveJobRequest>,
+    ) -> Result<Response<wire::RemoveJobResponse>, Status> {
+        self.change(Change::RemoveJob(JobId(request.into_inner().job))).await?;
+        Ok(Response::new(wire::RemoveJobResponse {}))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>;

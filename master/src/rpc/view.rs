@@ -1,4 +1,4 @@
-//! What a client sees of a job.
+//! What a client sees of a job: all of it, or a line.
 
 use weir_proto::{
     id::{JobId, StageId},
@@ -7,51 +7,117 @@ use weir_proto::{
 use weir_scheduler::{
     explain::explain,
     lease::LeaseTable,
+    snapshot::encode_cause,
+    stage::Stage,
     state::{ClusterState, Job, JobLife},
 };
 
-/// A job as state has it.
-pub(super) fn view(job: &Job) -> wire::JobView {
-    let succeeded = job.stages.iter().map(|stage| stage.succeeded).sum();
-    let failed = job.stages.iter().map(|stage| stage.failed()).sum();
-    let (status, ended_ms) = match job.life {
-        JobLife::Active => (wire::JobStatus::Active, None),
-        JobLife::Ended { at_ms, cancelled: true } => (wire::JobStatus::Cancelled, Some(at_ms)),
-        JobLife::Ended { at_ms, cancelled: false } => {
-            let status =
-                if failed == 0 { wire::JobStatus::Succeeded } else { wire::JobStatus::Failed };
-            (status, Some(at_ms))
-        }
-    };
-    wire::JobView {
+/// Most ranges of failed tasks that are told of a stage.
+const MAX_FAILED_RANGES: usize = 1_000;
+
+/// A job in a line, as state has it.
+pub(crate) fn summary(job: &Job) -> wire::JobSummary {
+    let sum = |of: fn(&Stage) -> u32| job.stages.iter().map(|stage| of(stage)).sum();
+    wire::JobSummary {
         job: job.id.0,
-        spec: Some((*job.spec).clone().into()),
-        status: status.into(),
+        name: job.spec.name.clone(),
+        namespace: job.spec.namespace.as_str().to_owned(),
+        status: status(job).into(),
         submitted_ms: job.submitted_ms,
-        ended_ms,
+        ended_ms: match job.life {
+            JobLife::Active => None,
+            JobLife::Ended { at_ms, .. } => Some(at_ms),
+        },
         tasks: job.tasks(),
-        succeeded,
-        failed,
+        succeeded: sum(Stage::succeeded),
+        failed: sum(|stage| stage.failed.len() - stage.cancelled),
+        cancelled: sum(|stage| stage.cancelled),
         running: 0,
         fuel: job.stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.fuel)),
         peak_memory_bytes: job.stages.iter().map(|s| s.peak_memory_bytes).max().unwrap_or(0),
+        priority: job.spec.priority,
+        retry_of: job.retry_of.map(|job| job.0),
+    }
+}
+
+/// How far a job is.
+pub(super) fn status(job: &Job) -> wire::JobStatus {
+    match job.life {
+        JobLife::Active => wire::JobStatus::Active,
+        JobLife::Ended { cancelled: true, .. } => wire::JobStatus::Cancelled,
+        JobLife::Ended { cancelled: false, .. } => {
+            let failed = job.stages.iter().any(|stage| !stage.failed.is_empty());
+            if failed { wire::JobStatus::Failed } else { wire::JobStatus::Succeeded }
+        }
+    }
+}
+
+/// All of a job as state has it.
+pub(super) fn view(job: &Job) -> wire::JobView {
+    wire::JobView {
+        summary: Some(summary(job)),
+        spec: Some((*job.spec).clone().into()),
+        stages: job.stages.iter().map(|stage| stage_view(stage)).collect(),
         waiting: Vec::new(),
     }
 }
 
-/// What only the leader's soft state knows: running tasks, and why others wait.
-pub(super) fn advice(
-    state: &ClusterState,
-    table: Option<&LeaseTable>,
-    id: JobId,
-) -> (u32, Vec<String>) {
-    let (Some(table), Some(job)) = (table, state.jobs.get(&id)) else { return (0, Vec::new()) };
-    let stages = (0..job.stages.len() as u32).map(|stage| StageId { job: id, stage });
-    let mut running = 0;
-    let mut waiting = Vec::new();
-    for stage in stages {
-        running += table.slots(stage);
-        waiting.extend(explain(state, table, stage).map(|reason| reason.to_string()));
+fn stage_view(stage: &Stage) -> wire::StageView {
+    let mut causes: Vec<wire::Cause> = stage.causes.iter().map(encode_cause).collect();
+    causes.sort_by_key(|cause| (std::cmp::Reverse(cause.tasks), cause.first));
+    let failed = stage.failed.ranges().iter().take(MAX_FAILED_RANGES);
+    wire::StageView {
+        succeeded: stage.succeeded(),
+        failed: stage.failed.len() - stage.cancelled,
+        cancelled: stage.cancelled,
+        running: 0,
+        retried: stage.retried,
+        fuel: stage.fuel,
+        peak_memory_bytes: stage.peak_memory_bytes,
+        wall_us: stage.times.sum_us,
+        wall_p50_us: stage.times.quantile_us(0.5),
+        wall_p99_us: stage.times.quantile_us(0.99),
+        causes,
+        failed_tasks: failed.map(|range| (*range).into()).collect(),
     }
-    (running, waiting)
+}
+
+/// What only the leader's soft state knows of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Advice {
+    /// Running tasks of each stage.
+    pub(crate) running: Vec<u32>,
+    /// Why others wait.
+    pub(crate) waiting: Vec<String>,
+}
+
+/// What the leader knows of a job; nothing where it does not lead.
+pub(crate) fn advice(state: &ClusterState, table: Option<&LeaseTable>, id: JobId) -> Advice {
+    let (Some(table), Some(job)) = (table, state.jobs.get(&id)) else { return Advice::default() };
+    let stages = (0..job.stages.len() as u32).map(|stage| StageId { job: id, stage });
+    let mut advice = Advice::default();
+    for stage in stages {
+        advice.running.push(table.slots(stage));
+        let waiting = explain(state, table, stage).map(|reason| reason.to_string());
+        advice.waiting.extend(waiting);
+    }
+    advice
+}
+
+impl Advice {
+    /// Running tasks of all stages.
+    pub(crate) fn all_running(&self) -> u32 {
+        self.running.iter().sum()
+    }
+
+    /// Adds what is known to a view.
+    pub(super) fn add_to(self, mut view: wire::JobView) -> wire::JobView {
+        if let Some(summary) = &mut view.summary {
+            summary.running = self.all_running();
+        }
+        for (stage, running) in view.stages.iter_mut().zip(&self.running) {
+            stage.running = *running;
+        }
+        wire::JobView { waiting: self.waiting, ..view }
+    }
 }

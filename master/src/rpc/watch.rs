@@ -62,11 +62,12 @@ impl Watch {
         for (position, event) in events_after(&job, &self.position) {
             let body = match event {
                 Committed::Verdict(verdict) => wire::job_event::Body::Verdict(verdict),
-                Committed::Page(digest, accepted) => {
+                Committed::Page { digest, accepted, kept } => {
                     match self.master.pages.get(&job.spec.namespace, digest).await {
                         Ok(page) => wire::job_event::Body::Page(wire::PageEvent {
                             page: page.to_vec(),
                             accepted,
+                            kept,
                         }),
                         Err(error) => return self.fail(Status::data_loss(error.to_string())).await,
                     }
@@ -96,7 +97,7 @@ impl Watch {
 }
 
 enum Committed {
-    Page(Digest, Vec<wire::Range>),
+    Page { digest: Digest, accepted: Vec<wire::Range>, kept: bool },
     Verdict(wire::Verdict),
 }
 
@@ -111,7 +112,8 @@ fn events_after(job: &Job, after: &wire::Position) -> Vec<(wire::Position, Commi
         });
         let from = from.unwrap_or_else(|from| from);
         for page in stage.pages.iter().skip(from) {
-            let committed = Committed::Page(page.digest, page.accepted.to_wire());
+            let accepted = page.accepted.to_wire();
+            let committed = Committed::Page { digest: page.digest, accepted, kept: page.kept };
             events.push((page.index, committed));
         }
         for verdict in stage.verdicts.iter().filter(|verdict| verdict.index >= after.index) {

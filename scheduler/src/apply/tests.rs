@@ -1,12 +1,18 @@
 //! Commands one by one, and at random: what they change, and what must hold after each.
 
 use proptest::prelude::*;
-use weir_proto::{outcome::Usage, page::TaskResult};
+use weir_proto::{
+    job::JobSpec,
+    name::{Expected, SetName},
+    outcome::{Cause, Usage},
+    page::{Page, TaskResult},
+};
 
 use super::*;
 use crate::{
     samples::{agent, spec, stage},
     snapshot,
+    state::{JobLife, MAX_EVENTS},
 };
 
 /// A page whose tasks all exit with `exit_code`.
@@ -68,8 +74,8 @@ fn the_first_result_of_a_task_stands() {
     log.pages(vec![page(1, 2, 4, 0)]);
     log.pages(vec![page(1, 0, 10, 7)]);
     let stage = log.stage(1);
-    assert_eq!(stage.succeeded, 4);
-    assert_eq!(stage.failed(), 6);
+    assert_eq!(stage.succeeded(), 4);
+    assert_eq!(stage.failed.len(), 6);
     assert_eq!(stage.pages[1].accepted.ranges(), [TaskRange::new(0, 2), TaskRange::new(6, 10)]);
     assert_eq!(stage.fuel, 100);
 }
@@ -152,12 +158,123 @@ fn state_time_never_goes_back() {
     assert_eq!(state.now_ms, 50);
 }
 
+fn with_retries(mut spec: JobSpec, retries: u32) -> JobSpec {
+    spec.stages[0].retries = retries;
+    spec
+}
+
+fn source(number: u8) -> InputSource {
+    InputSource::Blob(Digest::of(&[number]))
+}
+
+fn set_name(name: u8, target: Option<InputSource>, expected: Expected) -> SetName {
+    let name = format!("name-{name}").parse().expect("a name");
+    SetName { namespace: Namespace::default_namespace(), name, target, expected }
+}
+
+#[test]
+fn a_task_that_fails_runs_again_as_often_as_its_stage_says() {
+    let mut log = Log::new();
+    let spec = with_retries(spec(3, 1), 2);
+    log.apply(Change::SubmitJob { request: RequestId([1; 16]), spec }).expect("a job");
+    let tasks: RangeSet = [TaskRange::new(0, 3)].into_iter().collect();
+    let again = [Effect::Retried { stage: stage(1), tasks }];
+    assert_eq!(log.pages(vec![page(1, 0, 3, 9)]), again);
+    assert_eq!(log.pages(vec![page(1, 0, 3, 9)]), again);
+    log.pages(vec![page(1, 0, 1, 0)]);
+    log.pages(vec![page(1, 0, 3, 9)]);
+    let stage = log.stage(1);
+    assert_eq!((stage.succeeded(), stage.failed.len(), stage.retried), (1, 2, 6));
+    assert!(stage.attempts.is_empty());
+    assert!(!log.state.jobs[&JobId(1)].is_active());
+}
+
+#[test]
+fn failures_are_counted_by_cause() {
+    let mut log = Log::new();
+    log.submit(1, 200).expect("a job");
+    for code in 1..=100 {
+        log.pages(vec![page(1, code as u32, 1, code)]);
+    }
+    log.pages(vec![page(1, 101, 1, 1)]);
+    log.apply(Change::CancelJob(JobId(1))).expect("a known job");
+    let causes = &log.stage(1).causes;
+    let count = |detail: &str| {
+        let cause = Cause { kind: 2, detail: detail.to_owned() };
+        causes.get(&cause).map(|count| (count.tasks, count.first))
+    };
+    assert_eq!(count("exit code 1"), Some((2, 1)));
+    assert_eq!(count("other"), Some((36, 65)));
+    assert_eq!(causes.last_key_value().map(|(cause, count)| (cause.word(), count.tasks)), {
+        Some(("cancelled", 99))
+    });
+}
+
+#[test]
+fn a_retry_keeps_what_succeeded_and_runs_the_rest() {
+    let mut log = Log::new();
+    log.submit(1, 10).expect("a job");
+    let retry = |request| Change::RetryJob { request: RequestId([request; 16]), job: JobId(1) };
+    assert_eq!(log.apply(retry(2)), Err(Rejection::StillActive(JobId(1))));
+    log.pages(vec![page(1, 0, 4, 0)]);
+    log.pages(vec![page(1, 4, 6, 7)]);
+    let effects = log.apply(retry(2)).expect("a new job");
+    assert_eq!(log.apply(retry(2)), Ok(effects[..1].to_vec()));
+    let stage = log.stage(2);
+    assert_eq!(stage.open(10).ranges(), [TaskRange::new(4, 10)]);
+    assert_eq!((stage.succeeded(), stage.fuel), (4, 0));
+    log.pages(vec![page(2, 4, 6, 0)]);
+    assert_eq!(log.stage(2).succeeded(), 10);
+    let again = Change::RetryJob { request: RequestId([3; 16]), job: JobId(2) };
+    assert_eq!(log.apply(again), Err(Rejection::NothingToRetry(JobId(2))));
+}
+
+#[test]
+fn an_ended_job_can_be_removed() {
+    let mut log = Log::new();
+    log.submit(1, 1).expect("a job");
+    let remove = Change::RemoveJob(JobId(1));
+    assert_eq!(log.apply(remove.clone()), Err(Rejection::StillActive(JobId(1))));
+    log.pages(vec![page(1, 0, 1, 0)]);
+    assert_eq!(log.apply(remove.clone()), Ok(vec![Effect::JobForgotten(JobId(1))]));
+    assert_eq!(log.apply(remove), Err(Rejection::UnknownJob(JobId(1))));
+}
+
+#[test]
+fn a_name_moves_only_from_where_it_is_expected() {
+    let mut log = Log::new();
+    let set = |target, expected| Change::SetName(set_name(1, target, expected));
+    let (old, new) = (source(1), source(2));
+    log.apply(set(Some(old), Expected::Absent)).expect("a new name");
+    log.apply(set(Some(old), Expected::Absent)).expect("asked twice");
+    let refused = log.apply(set(Some(new), Expected::Absent)).expect_err("it is there");
+    assert!(refused.to_string().contains("points at blake3:"), "{refused}");
+    log.apply(set(Some(new), Expected::PointsAt(old))).expect("as expected");
+    log.apply(set(None, Expected::PointsAt(old))).expect_err("it moved");
+    log.apply(set(None, Expected::Anything)).expect("it is there");
+    let refused = log.apply(set(None, Expected::Anything)).expect_err("it is gone");
+    assert!(matches!(refused, Rejection::UnknownName { .. }));
+}
+
+#[test]
+fn the_newest_events_are_kept_in_order() {
+    let mut log = Log::new();
+    for number in 0..MAX_EVENTS + 10 {
+        let target = Some(source(number as u8));
+        log.apply(Change::SetName(set_name(1, target, Expected::Anything))).expect("a name");
+    }
+    assert_eq!(log.state.events.len(), MAX_EVENTS);
+    assert_eq!(log.state.events.last().map(|event| event.position.index), Some(log.index));
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let job = 1..6u64;
     prop_oneof![
-        3 => (any::<u8>(), 1..3000u32).prop_map(|(request, count)| Change::SubmitJob {
-            request: RequestId([request; 16]),
-            spec: spec(count, 1),
+        3 => (any::<u8>(), 1..3000u32, 0..3u32).prop_map(|(request, count, retries)| {
+            Change::SubmitJob {
+                request: RequestId([request; 16]),
+                spec: with_retries(spec(count, 1), retries),
+            }
         }),
         6 => (job.clone(), 0..40u32, 1..60usize, 0..2i32).prop_map(|(job, first, tasks, code)| {
             Change::CommitPages {
@@ -166,6 +283,19 @@ fn change() -> impl Strategy<Value = Change> {
             }
         }),
         1 => job.clone().prop_map(|job| Change::CancelJob(JobId(job))),
+        1 => (any::<u8>(), job.clone()).prop_map(|(request, job)| Change::RetryJob {
+            request: RequestId([request; 16]),
+            job: JobId(job),
+        }),
+        1 => job.clone().prop_map(|job| Change::RemoveJob(JobId(job))),
+        1 => (0..3u8, any::<bool>(), 0..3u8).prop_map(|(name, keep, expected)| {
+            let expected = match expected {
+                0 => Expected::Anything,
+                1 => Expected::Absent,
+                _ => Expected::PointsAt(source(0)),
+            };
+            Change::SetName(set_name(name, keep.then(|| source(name % 2)), expected))
+        }),
         1 => (1..4u64).prop_map(|id| Change::RegisterAgent(agent(id, 2))),
         3 => (1..4u64, job.clone(), 0..50u32).prop_map(|(id, job, index)| Change::AgentLost {
             agent: AgentId(id),

@@ -1,13 +1,18 @@
 //! What a lease table holds of an agent, of a stage and of a lease.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use weir_proto::{
     agent::AgentDescription,
-    id::{AgentId, LeaseId, StageId},
+    id::{AgentId, LeaseId, Namespace, StageId},
     limits::Resources,
     range::{RangeSet, TaskRange},
 };
+
+use crate::{stage::Stage, state::Job};
 
 /// An agent with a session, or one whose session broke a moment ago.
 #[derive(Debug, Clone)]
@@ -22,8 +27,12 @@ pub struct AttachedAgent {
 }
 
 /// The tasks of an active stage, as the leader sees them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StageQueue {
+    /// Whose it is.
+    pub namespace: Namespace,
+    /// Its job's priority.
+    pub priority: i32,
     /// How many tasks it has.
     pub count: u32,
     /// The committed mark: only tasks below it may be leased.
@@ -39,13 +48,30 @@ pub struct StageQueue {
     pub(super) cool: BTreeMap<AgentId, u64>,
     /// When it last got a lease, by the count of grants.
     pub(super) served: u64,
-    /// Its place in the table's order, if it has one.
+    /// Slots that are out, as its namespace has counted them.
+    pub(super) slots: u32,
+    /// Its place in its namespace's order, if it has one.
     pub(super) rank: Option<Rank>,
 }
 
-/// Who gets a lease first: who has fewest slots out, then whose turn was longest ago.
+/// The stages of a namespace that are in the table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NamespaceQueue {
+    /// How many.
+    pub(super) stages: u32,
+    /// Slots of theirs that are out.
+    pub(super) slots: u32,
+    /// When one of them last got a lease, by the count of grants.
+    pub(super) served: u64,
+    /// Those with waiting tasks, in the order in which they get leases.
+    pub(super) order: BTreeSet<(Rank, StageId)>,
+}
+
+/// Who of a namespace gets a lease first: the highest priority, then who has fewest slots out, then
+/// whose turn was longest ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    pub(super) priority: Reverse<i32>,
     pub(super) slots: u32,
     pub(super) served: u64,
 }
@@ -90,6 +116,31 @@ impl HeldLease {
 }
 
 impl StageQueue {
+    /// The queue of a stage of which so many tasks wait.
+    pub(super) fn new(job: &Job, stage: &Stage, count: u32, waiting: RangeSet) -> StageQueue {
+        StageQueue {
+            namespace: job.spec.namespace.clone(),
+            priority: job.spec.priority,
+            count,
+            leased_through: stage.leased_through,
+            waiting,
+            mean_task_us: 0,
+            extending: false,
+            uncertain: RangeSet::new(),
+            leases: BTreeSet::new(),
+            cool: BTreeMap::new(),
+            served: 0,
+            slots: 0,
+            rank: None,
+        }
+    }
+
+    /// The place it should have in its namespace's order, with so many slots out.
+    pub(super) fn wanted_rank(&self, slots: u32) -> Option<Rank> {
+        let priority = Reverse(self.priority);
+        (!self.waiting.is_empty()).then_some(Rank { priority, slots, served: self.served })
+    }
+
     /// Waiting tasks that the committed mark allows to lease.
     pub fn leasable(&self) -> RangeSet {
         match self.leased_through {

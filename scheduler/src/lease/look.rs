@@ -1,6 +1,9 @@
 //! What others may ask of a lease table, and what must hold of it at any time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use weir_proto::{
     id::{AgentId, Incarnation, LeaseId, StageId},
@@ -8,7 +11,7 @@ use weir_proto::{
     range::RangeSet,
 };
 
-use super::{AttachedAgent, HeldLease, LeaseTable, Rank, StageQueue};
+use super::{AttachedAgent, HeldLease, LeaseTable, StageQueue};
 use crate::state::ClusterState;
 
 impl LeaseTable {
@@ -29,7 +32,22 @@ impl LeaseTable {
 
     /// Stages with waiting tasks, in the order in which they get leases.
     pub fn order(&self) -> impl Iterator<Item = StageId> + '_ {
-        self.order.iter().map(|(_, id)| *id)
+        let mut namespaces: Vec<_> = self.namespaces.values().collect();
+        namespaces.sort_by_key(|namespace| (namespace.slots, namespace.served));
+        namespaces.into_iter().flat_map(|namespace| namespace.order.iter().map(|(_, id)| *id))
+    }
+
+    /// Whether a stage comes before another one for more than its turn: its namespace has less, or
+    /// it has a higher priority, or less.
+    pub fn goes_before(&self, one: StageId, other: StageId) -> bool {
+        let (Some(one), Some(other)) = (self.stages.get(&one), self.stages.get(&other)) else {
+            return false;
+        };
+        if one.namespace != other.namespace {
+            let slots = |queue: &StageQueue| self.namespaces.get(&queue.namespace).map(|n| n.slots);
+            return slots(one) < slots(other);
+        }
+        (Reverse(one.priority), one.slots) < (Reverse(other.priority), other.slots)
     }
 
     /// Stages whose committed mark is below their count.
@@ -86,12 +104,18 @@ impl LeaseTable {
                 queue.leased_through, stage.leased_through,
                 "{id}: the mark is the committed"
             );
-            let rank = Rank { slots: self.slots(*id), served: queue.served };
-            let rank = (!queue.waiting.is_empty()).then_some(rank);
-            assert_eq!(queue.rank, rank, "{id} is ranked by its slots");
+            assert_eq!(queue.slots, self.slots(*id), "{id}: slots are counted");
+            assert_eq!(queue.rank, queue.wanted_rank(queue.slots), "{id} is ranked");
         }
-        let ranked = self.stages.iter().filter_map(|(id, queue)| Some((queue.rank?, *id)));
-        assert_eq!(self.order, ranked.collect::<BTreeSet<_>>());
+        for (name, namespace) in &self.namespaces {
+            let its = || self.stages.iter().filter(|(_, queue)| queue.namespace == *name);
+            assert_eq!(namespace.stages as usize, its().count());
+            assert_eq!(namespace.slots, its().map(|(_, queue)| queue.slots).sum::<u32>());
+            let ranked = its().filter_map(|(id, queue)| Some((queue.rank?, *id)));
+            assert_eq!(namespace.order, ranked.collect::<BTreeSet<_>>());
+        }
+        let all: u32 = self.namespaces.values().map(|namespace| namespace.stages).sum();
+        assert_eq!(all as usize, self.stages.len(), "every stage is in a namespace");
         assert_eq!(
             self.stages.keys().copied().collect::<Vec<_>>(),
             state.active_stages().collect::<Vec<_>>()

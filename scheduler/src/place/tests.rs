@@ -38,13 +38,12 @@ impl Leader {
         for effect in apply(&mut self.state, command, self.index).unwrap_or_default() {
             match effect {
                 Effect::JobStarted(job) => {
-                    let id = StageId { job, stage: 0 };
-                    let (stage, spec) = self.state.stage(id).expect("a known stage");
-                    self.table.add_stage(id, spec.count, stage.leased_through);
+                    self.table.add_stage(&self.state, StageId { job, stage: 0 });
                 }
-                Effect::Done { stage, tasks } => {
+                Effect::Done { stage, tasks, .. } => {
                     self.table.done(stage, &tasks);
                 }
+                Effect::Retried { stage, tasks } => self.table.retry(stage, &tasks),
                 Effect::JobEnded(job) => {
                     self.table.remove_stage(StageId { job, stage: 0 });
                 }
@@ -392,4 +391,41 @@ fn an_agent_that_gave_tasks_back_is_not_topped_up_with_them() {
     assert!(range.len() > 2);
     leader.table.give_back(AgentId(1), id, TaskRange::new(1, range.end), leader.now_ms);
     assert_eq!(leader.place(), []);
+}
+
+#[test]
+fn a_higher_priority_goes_first_within_its_namespace() {
+    let mut leader = Leader::new();
+    let low = leader.submit(100, 300);
+    let mut spec = spec(100, 300);
+    spec.priority = 5;
+    leader.apply(Change::SubmitJob { request: RequestId([77; 16]), spec: spec.clone() });
+    let high = stage(leader.state.last_job);
+    spec.namespace = "other".parse().expect("a namespace");
+    spec.priority = -5;
+    leader.apply(Change::SubmitJob { request: RequestId([78; 16]), spec });
+    let other = stage(leader.state.last_job);
+    leader.attach(1, 2);
+    leader.attach(2, 2);
+    let granted: Vec<StageId> = leader.place().into_iter().map(|(_, lease)| lease.stage).collect();
+    assert!(granted.contains(&high) && granted.contains(&other), "{granted:?}");
+    assert!(!granted.contains(&low), "{granted:?}");
+}
+
+#[test]
+fn a_task_that_is_run_again_waits_again() {
+    let mut leader = Leader::new();
+    let mut spec = spec(2, 300);
+    spec.stages[0].retries = 1;
+    leader.apply(Change::SubmitJob { request: RequestId([9; 16]), spec });
+    leader.attach(1, 4);
+    let (_, lease) = leader.place().remove(0);
+    let outcome = Outcome::Failed { exit_code: 1 };
+    let result = TaskResult::without_output(outcome, Usage::default());
+    let page = Page { stage: lease.stage, first: 0, results: vec![result] }.encode();
+    leader.table.sent(AgentId(1), lease.id, TaskRange::single(0));
+    leader.apply(Change::CommitPages { agent: AgentId(1), pages: vec![page] });
+    leader.table.check_invariants(&leader.state);
+    let granted = leader.place();
+    assert_eq!(granted[0].1.range, TaskRange::single(0));
 }

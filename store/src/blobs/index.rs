@@ -6,6 +6,7 @@
 //! slower.
 
 use std::{
+    ops::Bound,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
@@ -149,6 +150,33 @@ impl Index {
                 Ok(members.get((namespace.as_str(), &digest.0))?.map(|size| size.value()))
             };
             digests.iter().map(size).collect()
+        })
+    }
+
+    /// Blobs of a namespace after a digest, ascending, at most `limit`.
+    pub(super) fn list(
+        &self,
+        namespace: &Namespace,
+        after: Option<Digest>,
+        limit: usize,
+    ) -> Result<Vec<(Digest, u64)>, redb::Error> {
+        let name = namespace.as_str();
+        let first = after.map_or(Bound::Included([0; 32]), |after| Bound::Excluded(after.0));
+        self.read(|transaction| {
+            let members = transaction.open_table(MEMBERS)?;
+            let from = match &first {
+                Bound::Included(digest) => Bound::Included((name, digest)),
+                Bound::Excluded(digest) => Bound::Excluded((name, digest)),
+                Bound::Unbounded => Bound::Unbounded,
+            };
+            let all =
+                members.range::<(&str, &[u8; 32])>((from, Bound::Included((name, &[0xff; 32]))))?;
+            all.take(limit)
+                .map(|entry| {
+                    let (key, size) = entry?;
+                    Ok((Digest(*key.value().1), size.value()))
+                })
+                .collect()
         })
     }
 

@@ -208,3 +208,26 @@ async fn malformed_messages_are_refused() {
     assert_eq!(named.digest, Digest::of(&[1]).0);
     assert_eq!(named.size_bytes, 1);
 }
+
+#[tokio::test]
+async fn a_namespaces_blobs_are_listed_a_page_at_a_time_and_counted() {
+    let (_dir, _, remote) = new_remote().await;
+    let (a, b) = (namespace("a"), namespace("b"));
+    let blobs: Vec<Bytes> = (0..25).map(|seed| noise(10 + seed, seed as u64)).collect();
+    let mut digests = remote.put_batch(&a, blobs).await.unwrap();
+    remote.put(&b, noise(100_000, 99)).await.unwrap();
+    digests.sort_unstable();
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = remote.list(&a, after, 10).await.unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        listed.extend(page);
+    }
+    assert_eq!(listed.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(), digests);
+    let stat = remote.stat(&a).await.unwrap();
+    let bytes: u64 = listed.iter().map(|(_, size)| size).sum();
+    assert_eq!((stat.blobs, stat.bytes), (25, bytes));
+    assert!(stat.disk.is_some_and(|(free, total)| free <= total && total > 0));
+    assert_eq!(remote.stat(&namespace("c")).await.unwrap().blobs, 0);
+}

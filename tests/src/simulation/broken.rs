@@ -6,11 +6,12 @@ use weir_proto::{
     command::{Change, Command},
     digest::Digest,
     page::Page,
-    range::RangeSet,
+    range::{RangeSet, TaskRange},
 };
 use weir_scheduler::{
     apply::{Effect, Rejection, apply},
-    state::{ClusterState, PageRef, Stage},
+    stage::{PageRef, Stage},
+    state::ClusterState,
 };
 
 use super::{Variant, observer::observe};
@@ -38,7 +39,6 @@ impl Variant {
 /// Results of tasks that are done already are counted again.
 fn count_again(state: &mut ClusterState, command: Command, index: u64) -> Applied {
     apply_with(state, command, index, |stage, again| {
-        stage.succeeded += again.succeeded;
         stage.fuel += again.fuel;
         stage.pages.push_back(again);
     })
@@ -52,18 +52,13 @@ fn overwrite(state: &mut ClusterState, command: Command, index: u64) -> Applied 
             return;
         }
         for page in stage.pages.iter_mut() {
-            let replaced: Vec<_> =
-                again.accepted.ranges().iter().map(|range| page.accepted.within(*range)).collect();
-            replaced.iter().for_each(|tasks| page.accepted.remove_all(tasks));
+            page.accepted.remove_all(&again.accepted);
+            page.failed.remove_all(&again.accepted);
         }
         stage.pages.retain(|page| !page.accepted.is_empty());
-        stage.pages.push_back(again);
-        // Which of a page's tasks succeeded is not known here any more; the sum is.
-        let sum = stage.succeeded;
-        stage.pages.iter_mut().for_each(|page| page.succeeded = 0);
-        if let Some(last) = stage.pages.back_mut() {
-            last.succeeded = sum;
-        }
+        let failed = again.accepted.iter().filter(|index| stage.failed.contains(*index));
+        let failed = failed.map(TaskRange::single).collect();
+        stage.pages.push_back(PageRef { failed, ..again });
     })
 }
 
@@ -101,13 +96,13 @@ fn done_before(state: &ClusterState, bytes: &[u8], index: u64) -> Option<(Page, 
         return None;
     }
     let results: Vec<_> = accepted.iter().filter_map(|index| page.result(index)).collect();
-    let succeeded = results.iter().filter(|result| result.outcome.succeeded()).count() as u32;
     let entry = PageRef {
         index,
         range: page.range(),
         digest: Digest::of(bytes),
         size_bytes: bytes.len() as u64,
-        succeeded,
+        failed: RangeSet::new(),
+        kept: false,
         fuel: results.iter().map(|result| result.usage.fuel).sum(),
         peak_memory_bytes: 0,
         accepted,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use weir_master::control::Refusal;
+use weir_master::control::{Answer, Refusal};
 use weir_proto::{
     digest::Digest,
     id::{JobId, StageId},
@@ -112,12 +112,15 @@ impl World {
     }
 
     /// The master has an answer for a client, which may be lost on its way.
-    pub(super) fn answer_client(&mut self, job: usize, ask: Ask, answer: Result<JobId, Refusal>) {
+    pub(super) fn answer_client(&mut self, job: usize, ask: Ask, answer: Answer) {
         let reply = match (ask, answer) {
             (_, Err(Refusal::NotLeader | Refusal::Busy)) => Reply::TryAgain,
             (_, Err(Refusal::Rejected(why))) => panic!("client {job} is refused {ask:?}: {why}"),
-            (Ask::Submit | Ask::SubmitAgain, Ok(id)) => Reply::Submitted(id),
-            (Ask::Cancel, Ok(id)) => {
+            (Ask::Submit | Ask::SubmitAgain, Ok(id)) => {
+                Reply::Submitted(id.expect("a submission makes a job"))
+            }
+            (Ask::Cancel, Ok(_)) => {
+                let id = self.clients[job].told.expect("what is cancelled was told");
                 let state = self.master.control.as_ref().map(|control| control.state());
                 let ended = state.and_then(|state| state.jobs.get(&id)).map(|job| !job.is_active());
                 assert_eq!(ended, Some(true), "{id} goes on although it was cancelled");

@@ -12,6 +12,7 @@ use weir_master::{
 };
 use weir_proto::{
     agent::{AgentMessage, MasterMessage},
+    command::Change,
     digest::Digest,
     id::NodeId,
     wire,
@@ -223,8 +224,11 @@ impl World {
         trace!(self, "master is asked by client {job} for {ask:?}");
         let client = &self.clients[job];
         self.step_master(match (ask, client.told) {
-            (Ask::Cancel, Some(id)) => Event::Cancel(ticket, id),
-            _ => Event::Submit(ticket, client.plan.request, client.plan.spec.clone()),
+            (Ask::Cancel, Some(id)) => Event::Client(ticket, Change::CancelJob(id)),
+            _ => {
+                let (request, spec) = (client.plan.request, client.plan.spec.clone());
+                Event::Client(ticket, Change::SubmitJob { request, spec })
+            }
         });
     }
 

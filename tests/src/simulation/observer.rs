@@ -17,7 +17,8 @@ use weir_proto::{
 use weir_scheduler::{
     apply::{Effect, Rejection},
     snapshot,
-    state::{ClusterState, Stage},
+    stage::Stage,
+    state::ClusterState,
 };
 
 /// Every so many commands the state is encoded, decoded and compared.

@@ -4,8 +4,8 @@
 use weir_proto::{
     digest::Digest,
     id::{Namespace, RequestId},
-    job::{JobSpec, StageSpec},
-    limits::{Limits, Resources},
+    job::{JobSpec, StageSpec, TaskKind},
+    limits::Resources,
     outcome::{Exceeded, Outcome, Trap, Usage},
     page::{Output, TaskResult},
 };
@@ -47,30 +47,24 @@ pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
     let poison = (count <= MAX_TASKS_WITH_POISON && random.one_in(12))
         .then(|| random.between(0, count - 1).to_string());
     let stage = StageSpec {
-        name: "main".to_owned(),
-        module: Digest::of(b"a module"),
         args: [mean_us.to_string()].into_iter().chain(poison).collect(),
-        env: Vec::new(),
-        stdin: None,
-        inputs: Vec::new(),
         count: count as u32,
-        array: count > 1,
-        limits: Limits::default(),
+        kind: if count > 1 { TaskKind::Array } else { TaskKind::Plain },
         resources: Resources {
             cpu_millis: random.pick(&[250, 500, 1_000, 1_000, 2_000]),
             memory_bytes: random.pick(&[16 << 20, 64 << 20, 512 << 20]),
         },
-        success_codes: Vec::new(),
-        keep_out: false,
         seed: random.id(),
+        ..StageSpec::new("main", Digest::of(b"a module"))
     };
     let namespace = random.pick(&["default", "team-a"]).parse();
     let namespace: Namespace = namespace.expect("a valid namespace");
+    let priority = random.pick(&[0, 0, 0, -7, 7]);
     let mut request = [0; 16];
     request[..8].copy_from_slice(&random.id().to_le_bytes());
     Plan {
         request: RequestId(request),
-        spec: JobSpec { name: "job".to_owned(), namespace, stages: vec![stage] },
+        spec: JobSpec { name: "job".to_owned(), namespace, stages: vec![stage], priority },
         submit_us: random.between(0, until_us),
         cancel_after_us: random.one_in(6).then(|| random.mostly_short(0, 10_000_000)),
     }

@@ -1,0 +1,73 @@
+//! Agents: admitted, and given up.
+
+use weir_proto::{
+    agent::AgentDescription,
+    event::Happened,
+    id::{AgentId, TaskId},
+    outcome::Outcome,
+    range::TaskRange,
+};
+
+use super::{Effect, Rejection, give_verdict, jobs::end_if_done, stage_mut};
+use crate::state::{AgentLife, AgentRecord, ClusterState, MAX_AGENT_LOSSES, MAX_AGENTS};
+
+pub(super) fn register(
+    state: &mut ClusterState,
+    description: AgentDescription,
+) -> Result<Vec<Effect>, Rejection> {
+    let id = description.id;
+    if !state.agents.contains_key(&id) && state.agents.len() >= MAX_AGENTS {
+        forget_longest_lost_agent(state)?;
+    }
+    let life = AgentLife::Live { since_ms: state.now_ms };
+    state.record(Happened::AgentJoined { agent: id, name: description.name.clone() });
+    state.agents.insert(id, AgentRecord { description, life });
+    Ok(vec![Effect::AgentRegistered(id)])
+}
+
+fn forget_longest_lost_agent(state: &mut ClusterState) -> Result<(), Rejection> {
+    let lost = state.agents.iter().filter_map(|(id, agent)| match agent.life {
+        AgentLife::Live { .. } => None,
+        AgentLife::Lost { since_ms } => Some((since_ms, *id)),
+    });
+    let Some((_, longest)) = lost.min() else { return Err(Rejection::TooManyAgents) };
+    state.agents.remove(&longest);
+    Ok(())
+}
+
+/// Only tasks that had started are blamed: one that waited there did the agent no harm.
+pub(super) fn lose(
+    state: &mut ClusterState,
+    agent: AgentId,
+    suspects: &[TaskId],
+) -> Result<Vec<Effect>, Rejection> {
+    let now_ms = state.now_ms;
+    let Some(record) = state.agents.get_mut(&agent) else {
+        return Err(Rejection::UnknownAgent(agent));
+    };
+    record.life = AgentLife::Lost { since_ms: now_ms };
+    let name = record.description.name.clone();
+    state.record(Happened::AgentLost { agent, name });
+    let mut effects = Vec::new();
+    for task in suspects {
+        let Some(losses) = count_loss(state, *task) else { continue };
+        if losses >= MAX_AGENT_LOSSES {
+            let outcome = Outcome::AgentLostTooOften { losses };
+            give_verdict(state, task.stage, TaskRange::single(task.index), outcome, &mut effects);
+            end_if_done(state, task.stage.job, false, &mut effects);
+        }
+    }
+    effects.push(Effect::AgentLost(agent));
+    Ok(effects)
+}
+
+/// The task's losses with this one, or `None` if it has a result or is not known.
+fn count_loss(state: &mut ClusterState, task: TaskId) -> Option<u32> {
+    let (stage, spec) = state.stage(task.stage)?;
+    if task.index >= spec.count || stage.done.contains(task.index) {
+        return None;
+    }
+    let losses = stage_mut(state, task.stage)?.losses.entry(task.index).or_default();
+    *losses += 1;
+    Some(*losses)
+}
