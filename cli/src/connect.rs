@@ -6,6 +6,7 @@ use anyhow::Result;
 use weir_sdk::{Client, client::ConnectError};
 
 use crate::{
+    config,
     embed::{self, Ephemeral, Offer},
     tally, text,
 };
@@ -16,15 +17,16 @@ pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
 /// Which master.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MasterFlag {
-    /// Address of the cluster's master [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "URL", env = "WEIR_MASTER")]
+    /// Address of the cluster's master [default: WEIR_MASTER, or the setting `master`, or
+    /// 127.0.0.1:7400]
+    #[arg(long, value_name = "URL")]
     master: Option<String>,
 }
 
 impl MasterFlag {
-    /// The address that was given; an empty variable gives none.
+    /// The address that was given: by the flag, or else by the settings.
     fn given(&self) -> Option<&str> {
-        self.master.as_deref().filter(|address| !address.is_empty())
+        self.master.as_deref().or_else(|| config::current().named_master())
     }
 
     /// Connects to the master that was named, or to the one on this machine.
@@ -32,7 +34,7 @@ impl MasterFlag {
     /// # Errors
     /// When nobody listens there.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        Ok(Client::connect(self.given().unwrap_or(DEFAULT_ADDRESS)).await?)
+        Ok(in_namespace(&Client::connect(self.given().unwrap_or(DEFAULT_ADDRESS)).await?))
     }
 
     /// As `connect`, but where no master was named and none is on this machine, starts a cluster
@@ -42,25 +44,33 @@ impl MasterFlag {
     /// When nobody listens where a master was named, or a cluster does not start.
     pub(crate) async fn connect_or_embed(&self) -> Result<Connection> {
         if let Some(address) = self.given() {
-            return Ok(Connection { client: Client::connect(address).await?, own: None });
+            let client = in_namespace(&Client::connect(address).await?);
+            return Ok(Connection { client, own: None });
         }
         match Client::connect(DEFAULT_ADDRESS).await {
-            Ok(client) => return Ok(Connection { client, own: None }),
+            Ok(client) => return Ok(Connection { client: in_namespace(&client), own: None }),
             Err(ConnectError::NobodyListens { .. } | ConnectError::NotWeir { .. }) => {}
             Err(error @ ConnectError::Address { .. }) => return Err(error.into()),
         }
         let offer = Offer::new(None, None, None);
         let cores = offer.cores;
         let own = Ephemeral::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), offer).await?;
-        text::remark(&format!(
-            "no master at {DEFAULT_ADDRESS}; running a cluster of my own with {} and data in {}",
-            tally::count(cores as u64, "core"),
-            own.data_dir().display()
-        ));
-        let client = Client::connect(&own.address().to_string()).await?;
+        if !config::current().quiet.value {
+            text::remark(&format!(
+                "no master at {DEFAULT_ADDRESS}; running a cluster of my own with {} and data in {}",
+                tally::count(cores as u64, "core"),
+                own.data_dir().display()
+            ));
+        }
+        let client = in_namespace(&Client::connect(&own.address().to_string()).await?);
         embed::wait_for_agent(&client).await?;
         Ok(Connection { client, own: Some(own) })
     }
+}
+
+/// The same client in the namespace that the settings name.
+fn in_namespace(client: &Client) -> Client {
+    client.in_namespace(config::current().namespace.value.clone())
 }
 
 /// A client, and the cluster behind it if that is this command's own.

@@ -17,6 +17,7 @@ use weir_sdk::{
 };
 
 use crate::{
+    config,
     connect::MasterFlag,
     exit,
     follow::{Follow, Followed, OnInterrupt, follow},
@@ -77,9 +78,6 @@ pub(crate) struct WaitArgs {
     /// Print a line of JSON for each task and one for the job
     #[arg(long)]
     json: bool,
-    /// No summary at the end
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 /// Arguments of `logs`.
@@ -138,18 +136,19 @@ async fn wait(args: WaitArgs) -> Result<ExitCode> {
     let client = args.master.connect().await?;
     let mut interrupts = Interrupts::listen()?;
     let started = Instant::now();
+    let quiet = config::current().quiet.value;
     let plan = Follow {
         show: None,
         json: args.json,
         out: None,
         wait: true,
         on_interrupt: OnInterrupt::Leave,
-        remarks: !args.quiet,
+        remarks: !quiet,
     };
     match follow(&client, args.job, &mut interrupts, plan).await? {
         Followed::Ended { view, tally } => {
             let wall = view.summary.wall_time().unwrap_or_else(|| started.elapsed());
-            run::tell_end(&view, &tally, wall, args.json, args.quiet)?;
+            run::tell_end(&view, &tally, wall, args.json, quiet)?;
             Ok(ExitCode::from(tally.exit_code(view.summary.status)))
         }
         Followed::Told => bail!("the master stopped telling about {} before its end", args.job),

@@ -3,6 +3,8 @@
 
 mod bench;
 
+mod config;
+
 mod connect;
 
 mod embed;
@@ -39,10 +41,10 @@ mod tally;
 
 mod text;
 
-use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use tracing_subscriber::EnvFilter;
 
 /// Longest wait for loops that still run when a command is done, such as a read of stdin.
@@ -52,6 +54,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Parser)]
 #[command(name = "weir", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Weir {
+    #[command(flatten)]
+    global: config::GlobalFlags,
     #[command(subcommand)]
     command: Command,
 }
@@ -64,7 +68,8 @@ Examples:
   weir run --in text=book.txt count.wasm -- /in/text
   weir job ls
 
-WEIR_MASTER names the master, WEIR_LOG what is logged to stderr (such as `info`).";
+WEIR_MASTER names the master, WEIR_LOG what is logged to stderr (such as `info`); `weir config show`
+tells these and other settings.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -79,10 +84,25 @@ enum Command {
     Status(status::StatusArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    #[command(subcommand)]
+    Config(config::command::ConfigCommand),
 }
 
 fn main() -> ExitCode {
-    let weir = Weir::parse();
+    let sources = config::Sources::here();
+    let (usual, _) = sources.resolve(&config::GlobalFlags::default());
+    let matches = Weir::command().color(usual.color.value.of_help()).get_matches();
+    let weir = Weir::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (settings, problems) = sources.resolve(&weir.global);
+    config::make_current(settings);
+    // Whoever has wrong settings needs what tells them so.
+    if let Command::Config(command) = weir.command {
+        return config::command::run(command, &sources, &weir.global)
+            .unwrap_or_else(|error| failed(&error));
+    }
+    if let Err(error) = config::check(&problems) {
+        return failed(&error);
+    }
     start_logging();
     let runtime = match tokio::runtime::Runtime::new().context("cannot start the runtime") {
         Ok(runtime) => runtime,
@@ -104,15 +124,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Get(args) => put::get(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Bench(command) => bench::run(command).await,
+        Command::Config(_) => unreachable!("main runs it"),
     }
 }
 
 fn start_logging() {
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let settings = config::current();
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
+        .with_env_filter(EnvFilter::new(&settings.log.value))
+        .with_ansi(settings.colours(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
 }
@@ -145,7 +165,7 @@ fn told(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::Parser as _;
 
     use super::*;
 

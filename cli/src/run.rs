@@ -24,6 +24,7 @@ use weir_sdk::{
 };
 
 use crate::{
+    config,
     connect::MasterFlag,
     exit,
     follow::{Follow, Followed, OnInterrupt, OutDir, follow},
@@ -79,9 +80,6 @@ pub(crate) struct RunArgs {
     /// Print a line of JSON for each task and one for the job instead of what tasks write
     #[arg(long)]
     json: bool,
-    /// No summary at the end
-    #[arg(long, short)]
-    quiet: bool,
     /// The module: a .wasm file, or `blake3:...` of one that is in the store
     module: Source,
     /// Arguments of the guest
@@ -141,6 +139,7 @@ impl RunArgs {
 
     async fn run_on(&self, client: &Client, interrupts: &mut Interrupts) -> Result<ExitCode> {
         let started = Instant::now();
+        let quiet = config::current().quiet.value;
         let spec = tokio::select! {
             biased;
             () = interrupts.next() => return Ok(exit::interrupted()),
@@ -155,11 +154,11 @@ impl RunArgs {
             out: self.out.clone().map(|base| OutDir { base, by_index: array }),
             wait: true,
             on_interrupt: OnInterrupt::Cancel,
-            remarks: !self.quiet,
+            remarks: !quiet,
         };
         match follow(client, job, interrupts, plan).await {
             Ok(Followed::Ended { view, tally }) => {
-                tell_end(&view, &tally, started.elapsed(), self.json, self.quiet)?;
+                tell_end(&view, &tally, started.elapsed(), self.json, quiet)?;
                 Ok(ExitCode::from(tally.exit_code(view.summary.status)))
             }
             Ok(Followed::Told | Followed::Interrupted) => Ok(exit::interrupted()),

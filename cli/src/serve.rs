@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use weir_sdk::proto::{job::MAX_NAME_BYTES, units::parse_bytes};
 
 use crate::{
+    config,
     connect::DEFAULT_ADDRESS,
     embed::{self, Cluster, Ephemeral, Offer},
     machine,
@@ -68,9 +69,10 @@ pub(crate) struct MasterArgs {
 /// Run an agent: it runs tasks for a master
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgentArgs {
-    /// Address of the cluster's master, such as `http://10.0.0.1:7400`
-    #[arg(long, value_name = "URL", env = "WEIR_MASTER")]
-    master: String,
+    /// Address of the cluster's master, such as `http://10.0.0.1:7400` [default: WEIR_MASTER, or
+    /// the setting `master`]
+    #[arg(long, value_name = "URL")]
+    master: Option<String>,
     /// Where compiled modules and cached blobs are kept
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
@@ -160,8 +162,12 @@ pub(crate) async fn master(args: MasterArgs) -> Result<ExitCode> {
 pub(crate) async fn agent(args: AgentArgs) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     let offer = args.offer.offer(args.name);
-    let scheme = if args.master.contains("://") { "" } else { "http://" };
-    let master = format!("{scheme}{}", args.master);
+    let named = args.master.as_deref().or_else(|| config::current().named_master());
+    let named = named.context(
+        "no master is named; name it with --master URL, WEIR_MASTER or `weir config set master URL`",
+    )?;
+    let scheme = if named.contains("://") { "" } else { "http://" };
+    let master = format!("{scheme}{named}");
     let what = format!("weir: agent {} for the master at {master}", offer.name);
     let data = args.data_dir.display().to_string();
     let agent = embed::start_agent(args.data_dir, master, offer).await?;

@@ -32,7 +32,12 @@ impl Weir {
     /// A command with these arguments.
     pub fn new<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Weir {
         let mut command = Command::new(binary());
-        command.args(args).env_remove("WEIR_MASTER").env_remove("WEIR_LOG").env("NO_COLOR", "1");
+        for name in ["MASTER", "NAMESPACE", "COLOR", "QUIET", "LOG"] {
+            command.env_remove(format!("WEIR_{name}"));
+        }
+        // Nobody writes it: a test that changes settings names a file of its own.
+        let no_settings = std::env::temp_dir().join("weir-tests-have-no-settings.toml");
+        command.args(args).env("WEIR_CONFIG", no_settings).env("NO_COLOR", "1");
         Weir { command, stdin: None }
     }
 
