@@ -42,14 +42,23 @@ const FLOOR_TASKS: u64 = 100_000;
 
 /// Measure how fast this cluster is
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+Examples:
+  weir bench tasks                                 20,000 tasks in one job
+  weir bench tasks --count 2000 --single           a job for each task")]
 pub(crate) enum BenchCommand {
-    /// Run tasks that do nothing but write a line, and check that every result can be read
+    /// Run tasks that only write a line, and check that every result can be read
     Tasks(TasksArgs),
 }
 
 /// Arguments of `bench tasks`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  weir bench tasks --count 100000
+  weir bench tasks --count 2000 --single --in-flight 8
+  weir bench tasks --json
+
 p50_ms and p99_ms: with --single, from before a job is submitted until its result is read; with\n\
 --array, the wall time of a task in its sandbox. commit_p50_ms: propose to apply, in the master.\n\
 floor_tasks_per_s: the same module and limits in bare sandboxes on all cores of this machine.")]

@@ -32,16 +32,41 @@ use crate::{
 
 /// Look at jobs, wait for them, stop them
 #[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+Examples:
+  weir job ls
+  weir job show 7
+  weir job logs 7 --follow
+  weir job cancel 7
+
+A job is named `job-7` or just `7`.")]
 pub(crate) enum JobCommand {
     /// List jobs, newest first
+    #[command(after_help = "\
+Examples:
+  weir job ls
+  weir job ls --json | jq '.[].name'")]
     Ls(LsArgs),
     /// Show what a job is and how far
+    #[command(after_help = "\
+Examples:
+  weir job show 7
+  weir job show job-7 --json")]
     Show(JobArgs),
     /// Wait until a job has ended, and exit as `weir run` would have
     Wait(WaitArgs),
     /// Print what a job's tasks wrote
+    #[command(after_help = "\
+Examples:
+  weir job logs 7                                  each line with its task's index
+  weir job logs 7 --task 3 --stderr                of one task, as it is
+  weir job logs 7 --follow")]
     Logs(LogsArgs),
     /// End a job; its unfinished tasks are cancelled
+    #[command(after_help = "\
+Examples:
+  weir job cancel 7
+  weir job cancel job-7 --json")]
     Cancel(JobArgs),
 }
 
@@ -69,7 +94,7 @@ pub(crate) struct JobArgs {
 
 /// Arguments of `wait`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = exit::help(), after_long_help = exit::help())]
+#[command(after_help = wait_help())]
 pub(crate) struct WaitArgs {
     /// The job: `job-7` or `7`
     job: JobId,
@@ -96,6 +121,13 @@ pub(crate) struct LogsArgs {
     follow: bool,
     #[command(flatten)]
     master: MasterFlag,
+}
+
+fn wait_help() -> String {
+    format!(
+        "Examples:\n  weir job wait 7\n  weir job wait 7 --json | jq .outcome\n\n{}",
+        exit::help()
+    )
 }
 
 /// Runs the command.

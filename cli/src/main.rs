@@ -3,6 +3,8 @@
 
 mod bench;
 
+mod completions;
+
 mod config;
 
 mod connect;
@@ -13,11 +15,15 @@ mod exit;
 
 mod follow;
 
+mod help;
+
 mod job;
 
 mod json;
 
 mod machine;
+
+mod man;
 
 mod merge;
 
@@ -86,21 +92,21 @@ enum Command {
     Bench(bench::BenchCommand),
     #[command(subcommand)]
     Config(config::command::ConfigCommand),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 fn main() -> ExitCode {
     let sources = config::Sources::here();
     let (usual, _) = sources.resolve(&config::GlobalFlags::default());
-    let matches = Weir::command().color(usual.color.value.of_help()).get_matches();
+    let command = help::grouped(Weir::command()).color(usual.color.value.of_help());
+    let matches = command.get_matches();
     let weir = Weir::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (settings, problems) = sources.resolve(&weir.global);
     config::make_current(settings);
-    // Whoever has wrong settings needs what tells them so.
-    if let Command::Config(command) = weir.command {
-        return config::command::run(command, &sources, &weir.global)
-            .unwrap_or_else(|error| failed(&error));
-    }
-    if let Err(error) = config::check(&problems) {
+    if weir.command.heeds_settings()
+        && let Err(error) = config::check(&problems)
+    {
         return failed(&error);
     }
     start_logging();
@@ -108,13 +114,21 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let ended = runtime.block_on(dispatch(weir.command));
+    let ended = runtime.block_on(dispatch(weir));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended.unwrap_or_else(|error| failed(&error))
 }
 
-async fn dispatch(command: Command) -> Result<ExitCode> {
-    match command {
+impl Command {
+    /// Whether it must not begin with settings that its user did not mean. Whoever has wrong ones
+    /// needs what tells them so, and shells that start need their completions.
+    fn heeds_settings(&self) -> bool {
+        !matches!(self, Command::Config(_) | Command::Completions(_) | Command::Man(_))
+    }
+}
+
+async fn dispatch(weir: Weir) -> Result<ExitCode> {
+    match weir.command {
         Command::Run(args) => run::run(*args).await,
         Command::Dev(args) => serve::dev(args).await,
         Command::Master(args) => serve::master(args).await,
@@ -124,7 +138,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Get(args) => put::get(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Bench(command) => bench::run(command).await,
-        Command::Config(_) => unreachable!("main runs it"),
+        Command::Config(command) => config::command::run(command, &weir.global),
+        Command::Completions(args) => completions::run(&args, Weir::command()),
+        Command::Man(args) => man::run(&args, Weir::command()),
     }
 }
 

@@ -12,9 +12,15 @@ use weir_sdk::proto::job::InputSource;
 
 use crate::{connect::MasterFlag, source::Stored, text};
 
-/// Put a file or a directory into the store and print its digest: `blake3:...`, or
-/// `tree:blake3:...` of a directory
+/// Put a file or a directory into the store and print its digest
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir put tiles                                   prints tree:blake3:...
+  weir run --in tiles=$(weir put tiles) stitch.wasm
+  weir put book.txt --json
+
+It prints `blake3:...` of a file, `tree:blake3:...` of a directory.")]
 pub(crate) struct PutArgs {
     /// The file or directory
     path: PathBuf,
@@ -27,6 +33,10 @@ pub(crate) struct PutArgs {
 
 /// Get a blob or a tree from the store
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir get blake3:6437... > book.txt
+  weir get tree:blake3:d445... --out tiles")]
 pub(crate) struct GetArgs {
     /// `blake3:...` of a blob, `tree:blake3:...` of a tree
     digest: Stored,

@@ -38,7 +38,7 @@ use crate::{
 
 /// Run a WebAssembly module as a task, or as an array of tasks
 #[derive(Debug, clap::Args)]
-#[command(after_help = exit::help(), after_long_help = exit::help())]
+#[command(after_help = help())]
 pub(crate) struct RunArgs {
     /// Most fuel for each task: `5G` is 5,000,000,000 instructions [default: 100G]
     #[arg(long, value_name = "COUNT", value_parser = parse_count)]
@@ -73,7 +73,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
     /// Name of the job, for people [default: the module's]
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     #[command(flatten)]
     master: MasterFlag,
@@ -85,6 +85,19 @@ pub(crate) struct RunArgs {
     /// Arguments of the guest
     #[arg(last = true)]
     args: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  weir run hello.wasm -- --greeting hi             what follows -- goes to the guest
+  weir run --array 100 --out tiles tile.wasm       outputs in tiles/0 to tiles/99
+  weir run --in text=book.txt count.wasm -- /in/text
+  weir run --fuel 5G --memory 64MiB --timeout 1m30s hello.wasm
+
+";
+
+fn help() -> String {
+    format!("{EXAMPLES}{}", exit::help())
 }
 
 fn parse_array(text: &str) -> Result<u32, String> {

@@ -38,6 +38,11 @@ impl OfferFlags {
 
 /// Run a whole cluster in this process: master, agent and store
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir dev                                         a cluster whose jobs outlive it
+  weir dev --ephemeral --cores 2 --memory 1GiB
+  weir dev --data-dir data --listen 127.0.0.1:0    a port that is free")]
 pub(crate) struct DevArgs {
     /// Where jobs, results and blobs are kept [default: $XDG_DATA_HOME/weir or ~/.local/share/weir]
     #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
@@ -54,6 +59,10 @@ pub(crate) struct DevArgs {
 
 /// Run a master: it keeps the jobs, schedules their tasks and holds the store
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir master --data-dir data
+  weir master --data-dir data --listen 10.0.0.1:7400 --insecure")]
 pub(crate) struct MasterArgs {
     /// Where jobs, results and blobs are kept
     #[arg(long, value_name = "DIR")]
@@ -68,6 +77,10 @@ pub(crate) struct MasterArgs {
 
 /// Run an agent: it runs tasks for a master
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir agent --data-dir data --master http://10.0.0.1:7400
+  weir agent --data-dir data --cores 4 --memory 8GiB --name big")]
 pub(crate) struct AgentArgs {
     /// Address of the cluster's master, such as `http://10.0.0.1:7400` [default: WEIR_MASTER, or
     /// the setting `master`]
@@ -77,7 +90,7 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Name of the agent, for people [default: this machine's]
-    #[arg(long, value_parser = parse_name)]
+    #[arg(long, value_name = "TEXT", value_parser = parse_name)]
     name: Option<String>,
     #[command(flatten)]
     offer: OfferFlags,

@@ -16,6 +16,11 @@ use crate::{
 
 /// Show the cluster, its agents and how fast its log commits
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir status
+  weir status --master http://10.0.0.1:7400
+  weir status --json | jq '.agents[].name'")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     master: MasterFlag,

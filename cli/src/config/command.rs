@@ -88,11 +88,8 @@ pub(crate) struct UnsetArgs {
 ///
 /// # Errors
 /// When a value makes no sense, or the file cannot be changed.
-pub(crate) fn run(
-    command: ConfigCommand,
-    sources: &Sources,
-    flags: &GlobalFlags,
-) -> Result<ExitCode> {
+pub(crate) fn run(command: ConfigCommand, flags: &GlobalFlags) -> Result<ExitCode> {
+    let sources = &Sources::here();
     match command {
         ConfigCommand::Show(args) => return show(&args, sources, flags),
         ConfigCommand::Path => text::print(&format!("{}\n", file_path(sources)?.display()))?,
