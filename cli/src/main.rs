@@ -27,8 +27,6 @@ mod man;
 
 mod merge;
 
-mod module;
-
 mod output;
 
 mod put;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use weir_sdk::{
-    Client,
+    Client, module_file,
     proto::{
         digest::Digest,
         job::{
@@ -28,7 +28,7 @@ use crate::{
     connect::MasterFlag,
     exit,
     follow::{Follow, Followed, OnInterrupt, OutDir, follow},
-    json, module,
+    json,
     output::Show,
     signals::Interrupts,
     source::{InputFlag, Source, Stored, parse_env},
@@ -129,7 +129,7 @@ impl RunArgs {
     /// What can be seen to be wrong before anything is sent.
     fn check(&self) -> Result<()> {
         match &self.module {
-            Source::Path(path) => module::check_file(path)?,
+            Source::Path(path) => module_file::check_file(path)?,
             Source::Stored(Stored(InputSource::Blob(_))) => {}
             Source::Stored(Stored(InputSource::Tree(_))) => {
                 bail!("cannot run a tree; name a module by its `blake3:` digest or its path")

@@ -9,6 +9,8 @@ pub mod rpc;
 
 pub mod data;
 
+pub mod module_file;
+
 pub mod submit;
 
 pub mod view;

@@ -1,65 +1,107 @@
 //! The first look at a module, before anything is sent: is it Wasm at all?
 
-use std::{io::Read as _, path::Path};
-
-use anyhow::{Context as _, Result, bail};
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
 
 /// `\0asm` and version 1 of the core format.
 const CORE: [u8; 8] = *b"\0asm\x01\0\0\0";
 /// The layer that marks a component, in the version field.
 const COMPONENT_LAYER: [u8; 2] = [1, 0];
 
+/// Why a file cannot be run as a module.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleFileError {
+    /// It cannot be read.
+    #[error("cannot run {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no file.
+    #[error("cannot run {}: it is a directory; name a .wasm file", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It begins like something else.
+    #[error("cannot run {}", path.display())]
+    NotAModule {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like.
+        source: NotAModule,
+    },
+}
+
+/// What a file is that is not a module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAModule {
+    /// A component.
+    #[error(
+        "it is a component, and this version runs core modules only; build it for `wasm32-wasip1`"
+    )]
+    Component,
+    /// Wasm of the future.
+    #[error("it is Wasm of version {0}; this version runs version 1")]
+    Version(u16),
+    /// No bytes.
+    #[error("it is empty; build it again")]
+    Empty,
+    /// The text format.
+    #[error("it is Wasm in the text format; make it binary with `wat2wasm` or `wasm-tools parse`")]
+    Text,
+    /// No Wasm.
+    #[error(
+        "it is not a Wasm module but {0}; a module begins with the bytes 00 61 73 6d, and is \
+         built for `wasm32-wasip1`"
+    )]
+    Other(&'static str),
+}
+
 /// Says early that a file is not a module.
 ///
 /// # Errors
 /// When it cannot be read or begins like something else.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
-    let about = || format!("cannot run {}", path.display());
-    let metadata = std::fs::metadata(path).with_context(about)?;
-    if metadata.is_dir() {
-        bail!("cannot run {}: it is a directory; name a .wasm file", path.display());
+pub fn check_file(path: &Path) -> Result<(), ModuleFileError> {
+    let failed = |source| ModuleFileError::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Err(ModuleFileError::Directory { path: path.to_owned() });
     }
-    let mut file = std::fs::File::open(path).with_context(about)?;
+    let file = std::fs::File::open(path).map_err(failed)?;
     let mut head = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut head).with_context(about)?;
-    check(&head).with_context(about)
+    file.take(512).read_to_end(&mut head).map_err(failed)?;
+    check(&head).map_err(|source| ModuleFileError::NotAModule { path: path.to_owned(), source })
 }
 
 /// Looks at a file's first bytes.
-fn check(head: &[u8]) -> Result<()> {
+fn check(head: &[u8]) -> Result<(), NotAModule> {
     if head.starts_with(&CORE) {
         return Ok(());
     }
     if head.starts_with(&CORE[..4]) && head.get(6..8) == Some(&COMPONENT_LAYER) {
-        bail!(
-            "it is a component, and this version runs core modules only; build it for \
-             `wasm32-wasip1`"
-        );
+        return Err(NotAModule::Component);
     }
     if head.starts_with(&CORE[..4]) && head.len() >= CORE.len() {
-        let version = u16::from_le_bytes([head[4], head[5]]);
-        bail!("it is Wasm of version {version}; this version runs version 1");
+        return Err(NotAModule::Version(u16::from_le_bytes([head[4], head[5]])));
     }
     if head.is_empty() {
-        bail!("it is empty");
+        return Err(NotAModule::Empty);
     }
     if looks_like_text_format(head) {
-        bail!(
-            "it is Wasm in the text format; make it binary with `wat2wasm` or `wasm-tools parse`"
-        );
+        return Err(NotAModule::Text);
     }
-    let what = match head {
+    Err(NotAModule::Other(match head {
         [0x7f, b'E', b'L', b'F', ..] => "a program for this machine (ELF)",
         [b'#', b'!', ..] => "a script",
         [b'M', b'Z', ..] => "a program for Windows",
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] => "a program for macOS",
         [0x1f, 0x8b, ..] => "compressed with gzip",
         _ => "something else",
-    };
-    bail!(
-        "it is not a Wasm module but {what}; a module begins with the bytes 00 61 73 6d, and is \
-         built for `wasm32-wasip1`"
-    )
+    }))
 }
 
 /// `(module` after white space and comments.
