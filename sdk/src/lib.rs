@@ -9,7 +9,14 @@ pub mod rpc;
 
 pub mod data;
 
+pub mod source;
+
 pub mod module_file;
+
+pub mod plan;
+
+#[cfg(feature = "job-file")]
+pub mod job_file;
 
 pub mod submit;
 

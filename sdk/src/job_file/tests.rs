@@ -1,0 +1,112 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use super::{
+    problem::Severity,
+    stage::{LimitsFile, ResourcesFile},
+    *,
+};
+
+const FULL: &str = r#"
+name = "thumbnails"
+namespace = "media"
+priority = -10
+
+[[stage]]
+name = "shrink"
+module = "shrink.wasm"
+args = ["--size", "{index}", "{input.stem}"]
+foreach = ["images/**/*.png", "more/*.png"]
+inputs = { palette = "palette.txt", "/etc/shrink" = "config:rw", odd = { from = "x:rw", rw = true } }
+stdin = "{input}"
+success_codes = [3, 77]
+retries = 2
+seed = 7
+outputs = ["thumb.png"]
+
+[stage.env]
+LANG = "C"
+
+[stage.limits]
+fuel = "5G"
+memory = 1_048_576
+timeout = "1m30s"
+output = "1MiB"
+scratch = "2MiB"
+
+[stage.resources]
+cpu = 0.5
+memory = "32MiB"
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let (file, problems) = JobFile::parse(FULL);
+    assert_eq!(problems, []);
+    let stage = &file.stage[0];
+    assert_eq!(file.priority, Some(Int(-10)));
+    assert_eq!(stage.args, ["--size", "{index}", "{input.stem}"]);
+    let inputs: Vec<(&str, bool)> =
+        stage.inputs.iter().map(|(path, input)| (&path[..], input.value.writable)).collect();
+    assert_eq!(inputs, [("/etc/shrink", true), ("/in/odd", true), ("/in/palette", false)]);
+    assert_eq!(stage.stdin.as_ref().map(|at| &at.value), Some(&sources::StdinFile::Item));
+    let limits = stage.limits.limits();
+    assert_eq!((limits.fuel, limits.memory_bytes), (5_000_000_000, 1 << 20));
+    assert_eq!((limits.timeout_ms, limits.scratch_bytes), (90_000, 2 << 20));
+    assert_eq!(stage.resources.cpu, Some(values::Cores(500)));
+}
+
+fn properties(schema: &Json) -> BTreeSet<String> {
+    let properties = schema["properties"].as_object().expect("an object's schema");
+    properties.keys().cloned().collect()
+}
+
+fn asked<T>(ask: impl FnOnce(&mut Table<'_>, &mut Problems<'_>) -> T) -> BTreeSet<String> {
+    known_keys(ask).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_schema_has_the_keys_that_are_read() {
+    let schema = schema::schema().to_value();
+    let definitions = &schema["$defs"];
+    assert_eq!(properties(&schema), asked(JobFile::ask));
+    assert_eq!(properties(&definitions["Stage"]), asked(StageFile::ask));
+    assert_eq!(properties(&definitions["Limits"]), asked(LimitsFile::ask));
+    assert_eq!(properties(&definitions["Resources"]), asked(ResourcesFile::ask));
+    assert_eq!(definitions["Stage"]["required"], serde_json::json!(["module"]));
+    assert_eq!(schema["required"], serde_json::json!(["stage"]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_is_read_every_span_is_of_the_file(text in "\\PC{0,200}") {
+        check_spans(&text)?;
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_without_a_panic(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{}\"'=.,a-z0-9üß\n ]{0,4}"), 0..6),
+    ) {
+        let mut text = FULL.to_owned();
+        for (place, insert) in cuts {
+            let at = on_chars(&text, place.index(text.len())..0).start;
+            let end = on_chars(&text, at..at + insert.len() / 2).end;
+            text.replace_range(at..end, &insert);
+        }
+        check_spans(&text)?;
+    }
+}
+
+fn check_spans(text: &str) -> Result<(), TestCaseError> {
+    let (_, problems) = JobFile::parse(text);
+    for problem in &problems {
+        prop_assert!(text.get(problem.span.clone()).is_some(), "{problem:?} of {text:?}");
+        prop_assert!(!problem.message.contains(char::is_control));
+        prop_assert!(problem.severity == Severity::Error || problem.hint.is_some());
+    }
+    Ok(())
+}
