@@ -17,7 +17,7 @@ use weir_sdk::{
 };
 
 use crate::{
-    config,
+    check, config,
     connect::MasterFlag,
     exit,
     follow::{Follow, Followed, OnInterrupt, follow},
@@ -41,6 +41,7 @@ Examples:
 
 A job is named `job-7` or just `7`.")]
 pub(crate) enum JobCommand {
+    Check(check::CheckArgs),
     /// List jobs, newest first
     #[command(after_help = "\
 Examples:
@@ -136,6 +137,7 @@ fn wait_help() -> String {
 /// When there is no such job or no master.
 pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
     match command {
+        JobCommand::Check(args) => check::run(&args),
         JobCommand::Ls(args) => ls(args).await,
         JobCommand::Show(args) => show(args).await,
         JobCommand::Wait(args) => wait(args).await,

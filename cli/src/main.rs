@@ -3,6 +3,8 @@
 
 mod bench;
 
+mod check;
+
 mod completions;
 
 mod config;
@@ -32,6 +34,8 @@ mod output;
 mod put;
 
 mod run;
+
+mod schema;
 
 mod serve;
 
@@ -86,6 +90,7 @@ enum Command {
     Put(put::PutArgs),
     Get(put::GetArgs),
     Status(status::StatusArgs),
+    Schema(schema::SchemaArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     #[command(subcommand)]
@@ -135,6 +140,7 @@ async fn dispatch(weir: Weir) -> Result<ExitCode> {
         Command::Put(args) => put::put(args).await,
         Command::Get(args) => put::get(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Schema(args) => schema::run(&args),
         Command::Bench(command) => bench::run(command).await,
         Command::Config(command) => config::command::run(command, &weir.global),
         Command::Completions(args) => completions::run(&args, Weir::command()),
