@@ -33,6 +33,9 @@ mod output;
 
 mod put;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the views that show it come next"))]
+mod rate;
+
 mod run;
 
 mod schema;
