@@ -4,6 +4,7 @@
 //! The driver feeds it from sockets and disks; a simulation feeds it from a seed.
 
 mod agents;
+mod measure;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,6 +28,7 @@ use crate::{
     node::{Committed, Node, NodeError},
 };
 use agents::{Hello, Sessions};
+use measure::Measuring;
 
 /// How often [`Event::Tick`] should come, in milliseconds.
 pub const TICK_MS: u64 = 100;
@@ -40,6 +42,7 @@ const SNAPSHOT_ENTRIES: u64 = 20_000;
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 pub use agents::{HEARTBEAT_MS, SessionId};
+pub use measure::{Ending, Measure};
 
 /// How commands change the state. It is [`weir_scheduler::apply::apply`]; a simulation that proves
 /// itself passes a broken one.
@@ -110,6 +113,8 @@ pub enum Action {
     JobChanged(JobId),
     /// Output of running tasks, advisory.
     Live(Vec<LiveChunk>),
+    /// Count this.
+    Measured(Measure),
     /// The log holds what this binary cannot apply; it must stop.
     Halt(Malformed),
 }
@@ -155,6 +160,8 @@ pub struct Control {
     table: Option<LeaseTable>,
     snapshots: Snapshots,
     last_step_ms: Option<u64>,
+    /// Reset with each leadership.
+    measuring: Measuring,
     /// Writes under way, and the messages for peers that wait for each.
     vouching: VecDeque<(u64, PeerMessages)>,
 }
@@ -213,6 +220,7 @@ impl Control {
                 bytes: 0,
             },
             last_step_ms: None,
+            measuring: Measuring::default(),
             vouching: VecDeque::new(),
         })
     }
@@ -302,6 +310,9 @@ impl Control {
                 break;
             }
         }
+        if let Some(table) = &mut self.table {
+            self.measuring.over(&table.take_over(), now_ms, actions);
+        }
         self.snapshot_if_due(actions);
     }
 
@@ -366,6 +377,11 @@ impl Control {
             Err(malformed) => return actions.push(Action::Halt(malformed)),
         };
         let waiting = self.take_waiting(&entry.context);
+        let agent = if let Change::CommitPages { agent, .. } = &command.change {
+            Some(*agent)
+        } else {
+            None
+        };
         let applied = (self.apply)(&mut self.state, command, entry.index);
         let effects = applied.as_deref().unwrap_or_default();
         let submitted = effects.iter().find_map(|effect| match effect {
@@ -373,6 +389,9 @@ impl Control {
             _ => None,
         });
         for effect in effects {
+            if self.table.is_some() {
+                self.measuring.effect(&self.state, effect, agent, actions);
+            }
             self.follow(effect.clone(), actions);
         }
         let refused = applied.err().map(Refusal::from);
@@ -473,6 +492,7 @@ impl Control {
 
     fn step_down(&mut self, actions: &mut Vec<Action>) {
         self.table = None;
+        self.measuring = Measuring::default();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Client(ticket) = waiting {
                 actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
@@ -494,6 +514,7 @@ impl Control {
                 table.not_extending(stage);
             }
         }
+        self.measuring.granted(&placement.grants, now_ms, actions);
         self.sessions.grant(placement.grants, actions);
         again
     }

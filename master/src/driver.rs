@@ -16,6 +16,7 @@ use crate::{
     control::{Action, Answer, Control, Event, SessionId, TICK_MS, Ticket},
     disk::{Disk, Report},
     log::{LogError, LogSnapshot},
+    metrics::{Metrics, PageTimes},
     pages::Pages,
     watchers::Watchers,
 };
@@ -58,6 +59,7 @@ pub(crate) struct Handle {
     state: watch::Receiver<Arc<ClusterState>>,
     pub(crate) pages: Pages,
     pub(crate) watchers: Watchers,
+    pub(crate) metrics: Metrics,
 }
 
 /// The loop has ended.
@@ -84,6 +86,8 @@ pub(crate) struct Driver {
     last_ticket: u64,
     agents: HashMap<SessionId, mpsc::Sender<MasterMessage>>,
     latencies: Latencies,
+    metrics: Metrics,
+    page_times: PageTimes,
     /// Pages that the snapshot under way makes superfluous here.
     snapshot_pages: Vec<Digest>,
     encoded: mpsc::Sender<Encoded>,
@@ -106,6 +110,11 @@ impl Handle {
                 return;
             }
         }
+    }
+
+    /// Waits until the loop has ended.
+    pub(crate) async fn ended(&self) {
+        self.inbox.closed().await;
     }
 
     pub(crate) async fn send(&self, input: Input) -> Result<(), Stopping> {
@@ -169,9 +178,14 @@ pub(crate) fn start(
     let (state, published) = watch::channel(Arc::new(control.state().clone()));
     // At most one snapshot is under way.
     let (encoded, encodings) = mpsc::channel(1);
-    let watchers = Watchers::default();
-    let handle =
-        Handle { inbox, state: published, pages: pages.clone(), watchers: watchers.clone() };
+    let (watchers, metrics) = (Watchers::default(), Metrics::default());
+    let handle = Handle {
+        inbox,
+        state: published,
+        pages: pages.clone(),
+        watchers: watchers.clone(),
+        metrics: metrics.clone(),
+    };
     let driver = Driver {
         control,
         disk,
@@ -182,6 +196,8 @@ pub(crate) fn start(
         last_ticket: 0,
         agents: HashMap::new(),
         latencies: Latencies::default(),
+        metrics,
+        page_times: PageTimes::default(),
         snapshot_pages: Vec::new(),
         encoded,
     };
@@ -221,7 +237,9 @@ impl Driver {
     fn reported(&mut self, report: Report) -> Result<(), Failure> {
         match report {
             Report::Written { number, since } => {
-                self.latencies.add(since.elapsed());
+                let after = since.elapsed();
+                self.latencies.add(after);
+                self.metrics.committed(after);
                 self.step(Event::Persisted(number))
             }
             Report::Snapshot(index) => {
@@ -273,6 +291,7 @@ impl Driver {
 
     fn step(&mut self, event: Event) -> Result<(), Failure> {
         let applied = self.control.state().applied;
+        self.page_times.received(&event);
         let mut actions = self.control.step(event, unix_ms());
         // Pages can be found before the state that names them is published, and that is before
         // anybody is told.
@@ -303,10 +322,14 @@ impl Driver {
                     let _gone = sender.send(answer);
                 }
             }
-            Action::ToAgent(session, message) => self.send_to_agent(session, message),
+            Action::ToAgent(session, message) => {
+                self.page_times.sent(session, &message, &self.metrics);
+                self.send_to_agent(session, message);
+            }
             Action::CloseSession(session, why) => {
                 tracing::info!(session = session.0, why, "closing an agent's session");
                 self.agents.remove(&session);
+                self.page_times.closed(session);
             }
             // Kept already.
             Action::KeepPage { .. } => {}
@@ -316,6 +339,7 @@ impl Driver {
                     self.watchers.live(chunk);
                 }
             }
+            Action::Measured(measure) => self.metrics.measured(measure),
             Action::Halt(malformed) => return Err(malformed.into()),
         }
         Ok(())

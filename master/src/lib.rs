@@ -17,7 +17,11 @@ mod pages;
 
 mod watchers;
 
+mod metrics;
+
 mod rpc;
+
+mod web;
 
 mod server;
 
@@ -25,6 +29,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use axum::serve::ListenerExt as _;
@@ -33,6 +38,7 @@ use tokio::{
     sync::oneshot,
     task::{JoinError, JoinHandle},
 };
+use tonic_health::server::HealthReporter;
 use weir_proto::id::NodeId;
 use weir_scheduler::apply::apply;
 use weir_store::blobs::{BlobStore, OpenError};
@@ -45,7 +51,14 @@ use crate::{
     log::{Log as _, LogError, RedbLog},
     pages::Pages,
     server::HostNames,
+    web::board::Board,
 };
+
+/// How long another process may have the log before that is an error: one that was killed a moment
+/// ago holds it until the system has taken its memory back.
+const HANDOVER: Duration = Duration::from_secs(3);
+/// How often it is looked whether the log is free.
+const HANDOVER_POLL: Duration = Duration::from_millis(50);
 
 /// How a master runs.
 #[derive(Debug, Clone)]
@@ -65,6 +78,8 @@ pub struct Master {
     /// Absent once it has ended by itself, and that was told.
     driver: Option<JoinHandle<Result<(), Failure>>>,
     server: JoinHandle<()>,
+    /// Ends after the driver.
+    board: JoinHandle<()>,
 }
 
 /// Why a master does not start.
@@ -124,7 +139,7 @@ impl Master {
         }
         let path = config.data_dir;
         // The log first: it is what tells that another process uses the directory.
-        let (control, log) = open_log(&path)?;
+        let (control, log) = open_free_log(&path).await?;
         let store = BlobStore::open(path.join("store"))
             .await
             .map_err(|source| StartError::Store { path, source })?;
@@ -138,7 +153,11 @@ impl Master {
         let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
         // Whoever connects meanwhile waits, instead of hearing that its job is not known.
         handle.wait_until_leading().await;
-        let routes = server::routes(handle, store, address, HostNames::of_this_machine());
+        let board = Board::new(handle.clone(), store.clone(), url(address));
+        let health = HealthReporter::new();
+        let names = HostNames::of_this_machine();
+        let routes = server::routes(handle, store, board.clone(), health.clone(), address, names);
+        let board = tokio::spawn(board.run(health, server::SERVICES));
         // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -150,7 +169,8 @@ impl Master {
                 tracing::error!(%error, "the server ended");
             }
         });
-        Ok(Master { address, stop_driver: Some(stop_driver), driver: Some(driver), server })
+        let (stop_driver, driver) = (Some(stop_driver), Some(driver));
+        Ok(Master { address, stop_driver, driver, server, board })
     }
 
     /// Where it listens.
@@ -179,9 +199,39 @@ impl Master {
             // It may have ended by itself.
             let _ended = stop.send(());
         }
-        match self.driver {
+        let result = match self.driver {
             Some(driver) => ended(driver.await),
             None => Ok(()),
+        };
+        if let Err(error) = self.board.await {
+            tracing::error!(%error, "the status page ended before its master");
+        }
+        result
+    }
+}
+
+/// Where this machine's agents find a master; others replace the address.
+fn url(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://HOST:{}", address.port()),
+        false => format!("http://{address}"),
+    }
+}
+
+/// Opens the log; where another process has it, once that has let go of it.
+///
+/// # Errors
+/// As `open_log`; that it is in use only when it stays so for `HANDOVER`.
+async fn open_free_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
+    let deadline = Instant::now() + HANDOVER;
+    loop {
+        match open_log(path) {
+            Err(StartError::Log { source: LogError::InUse { .. }, .. })
+                if Instant::now() < deadline =>
+            {
+                tokio::time::sleep(HANDOVER_POLL).await;
+            }
+            opened => return opened,
         }
     }
 }

@@ -11,19 +11,32 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use tonic::service::Routes;
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
 use weir_proto::wire;
 use weir_store::{blobs::BlobStore, service::StoreService};
 
 use crate::{
     driver::Handle,
     rpc::{AgentsService, ClusterService, JobsService, NamesService},
+    web::{self, board::Board},
 };
 
 /// Most bytes of a request's message: pages and specs are smaller, by their own bounds.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
+
+/// The services whose health is told.
+pub(crate) const SERVICES: &[&str] = &[
+    wire::jobs_server::SERVICE_NAME,
+    wire::agents_server::SERVICE_NAME,
+    wire::cluster_server::SERVICE_NAME,
+    wire::names_server::SERVICE_NAME,
+    wire::store_server::SERVICE_NAME,
+];
 
 /// Names besides addresses and `localhost` by which this machine may be asked for.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +61,12 @@ impl HostNames {
 pub(crate) fn routes(
     master: Handle,
     store: BlobStore,
+    board: Board,
+    health: HealthReporter,
     address: SocketAddr,
     names: HostNames,
 ) -> Router {
+    let metrics = master.metrics.clone();
     let jobs = wire::jobs_server::JobsServer::new(JobsService::new(master.clone(), store.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let agents = wire::agents_server::AgentsServer::new(AgentsService::new(master.clone()))
@@ -68,22 +84,18 @@ pub(crate) fn routes(
     // A descriptor set that prost has just written always decodes.
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors of our own wire files decode");
-    routes = routes.add_service(reflection);
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    routes = routes.add_service(reflection).add_service(health);
     routes
         .prepare()
         .into_axum_router()
-        .route("/", get(front))
+        .merge(web::routes(board))
+        .fallback(web::not_found)
+        .layer(middleware::from_fn_with_state(metrics, web::count_calls))
         .layer(middleware::from_fn_with_state(names, check_host))
-}
-
-async fn front() -> &'static str {
-    concat!(
-        "This is a Weir master, version ",
-        env!("CARGO_PKG_VERSION"),
-        ".\nIt speaks gRPC on this port: try `weir status` and `weir job ls`.\n"
-    )
 }
 
 async fn check_host(State(names): State<HostNames>, request: Request, next: Next) -> Response {

@@ -35,6 +35,11 @@ impl Watchers {
         jobs.entry(job).or_insert_with(|| broadcast::channel(LIVE_BACKLOG).0).subscribe()
     }
 
+    /// How many subscribers there are.
+    pub(crate) fn count(&self) -> usize {
+        self.jobs().values().map(broadcast::Sender::receiver_count).sum()
+    }
+
     pub(crate) fn changed(&self, job: JobId) {
         self.tell(job, || News::Changed);
     }

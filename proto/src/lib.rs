@@ -9,6 +9,8 @@ pub mod digest;
 
 pub mod units;
 
+pub mod text;
+
 pub mod range;
 
 pub mod limits;

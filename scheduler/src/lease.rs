@@ -47,6 +47,8 @@ pub struct LeaseTable {
     /// Live agents that have not attached to this leader yet, and until when it waits for them.
     awaited: BTreeSet<AgentId>,
     awaited_until_ms: u64,
+    /// Leases that ended, and that nobody took notice of yet.
+    over: Vec<LeaseId>,
 }
 
 /// What comes of an agent's attaching.
@@ -239,6 +241,13 @@ impl LeaseTable {
     }
 
     fn remove_lease(&mut self, id: LeaseId) -> Option<HeldLease> {
+        let held = self.take_lease(id)?;
+        self.over.push(id);
+        Some(held)
+    }
+
+    /// Takes a lease out, to change it and put it in again.
+    fn take_lease(&mut self, id: LeaseId) -> Option<HeldLease> {
         let held = self.leases.remove(&id)?;
         if let Some(queue) = self.stages.get_mut(&held.stage) {
             queue.leases.remove(&id);
@@ -459,6 +468,11 @@ impl LeaseTable {
         }
     }
 
+    /// Leases that ended since this was last asked, for whoever measures.
+    pub fn take_over(&mut self) -> Vec<LeaseId> {
+        std::mem::take(&mut self.over)
+    }
+
     /// The id that the next new lease will have.
     pub fn next_lease_id(&self) -> LeaseId {
         LeaseId { term: self.term, seq: self.last_seq + 1 }
@@ -477,7 +491,7 @@ impl LeaseTable {
         if lease.id.term == self.term {
             self.last_seq = self.last_seq.max(lease.id.seq);
         }
-        let mut held = self.remove_lease(lease.id).unwrap_or_else(|| HeldLease {
+        let mut held = self.take_lease(lease.id).unwrap_or_else(|| HeldLease {
             agent,
             stage: lease.stage,
             slots: lease.slots,

@@ -41,7 +41,7 @@ pub(crate) fn summary(job: &Job) -> wire::JobSummary {
 }
 
 /// How far a job is.
-pub(super) fn status(job: &Job) -> wire::JobStatus {
+pub(crate) fn status(job: &Job) -> wire::JobStatus {
     match job.life {
         JobLife::Active => wire::JobStatus::Active,
         JobLife::Ended { cancelled: true, .. } => wire::JobStatus::Cancelled,

@@ -278,7 +278,10 @@ impl World {
             }
             Action::Halt(malformed) => panic!("the master halts: {malformed}"),
             Action::ToPeer(..) => panic!("there is no peer"),
-            Action::KeepPage { .. } | Action::JobChanged(_) | Action::Live(_) => {}
+            Action::KeepPage { .. }
+            | Action::JobChanged(_)
+            | Action::Live(_)
+            | Action::Measured(_) => {}
         }
     }
 
