@@ -54,7 +54,7 @@ pub enum Action {
     /// Send on the open stream.
     Send(AgentMessage),
     /// Run these tasks.
-    Run(Lease),
+    Run(Box<Lease>),
     /// Forget this lease; whatever still runs of it is not wanted.
     Stop(LeaseId),
 }
@@ -235,7 +235,7 @@ impl Session {
         held.open.insert_all(&new);
         held.unfinished.insert_all(&new);
         for range in new.ranges() {
-            actions.push(Action::Run(Lease { range: *range, ..lease.clone() }));
+            actions.push(Action::Run(Box::new(Lease { range: *range, ..lease.clone() })));
         }
     }
 

@@ -184,7 +184,7 @@ async fn keep_out(shared: &Shared, lane: &Lane, dir: TaskDir) -> Result<OutTree,
         let kept = dir.kept(&spec.keep)?;
         data.put_directory(&namespace, &kept).await
     });
-    Ok(put.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Output)?)
+    put.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Output)
 }
 
 /// Goes to the back of the run queue.

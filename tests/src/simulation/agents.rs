@@ -240,7 +240,7 @@ impl World {
                 Action::Run(lease) => {
                     let id = lease.id;
                     let process = self.agents[agent].life(incarnation);
-                    if process.is_some_and(|process| process.executor.grant(lease)) {
+                    if process.is_some_and(|process| process.executor.grant(*lease)) {
                         let delay_us = self.random.mostly_short(10, 200_000);
                         let lease = id;
                         self.after(delay_us, Happening::Prepared { agent, incarnation, lease });
