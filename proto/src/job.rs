@@ -6,6 +6,7 @@ use crate::{
     limits::{Limits, MIN_CPU_MILLIS, Resources},
     malformed::{Malformed, required},
     manifest::ITEM_DIR,
+    text::plain,
     wire,
 };
 
@@ -401,7 +402,8 @@ fn check_name(what: &str, name: &str, problems: &mut Vec<String>) {
     let fits = (1..=MAX_NAME_BYTES).contains(&name.len());
     if !fits || name.chars().any(char::is_control) || name.contains('/') {
         problems.push(format!(
-            "{what} name {name:?} is not 1 to {MAX_NAME_BYTES} bytes without `/` and control characters"
+            "{what} name \"{}\" is not 1 to {MAX_NAME_BYTES} bytes without `/` and control characters",
+            plain(name)
         ));
     }
 }
@@ -412,17 +414,22 @@ pub fn guest_path_problem(path: &str) -> Option<String> {
     let whole = path == "/" || path.strip_prefix('/').is_some_and(is_plain_path);
     if !whole {
         return Some(format!(
-            "input path {path:?} is not absolute without `.` and `..`, such as `/in/NAME`"
+            "input path \"{}\" is not absolute without `.` and `..`, such as `/in/NAME`",
+            plain(path)
         ));
     }
     let reserved = RESERVED_PATHS.iter().find(|reserved| is_within(path, reserved))?;
-    Some(format!("input path {path:?} is taken: {reserved} is the guest's own; use `/in/NAME`"))
+    let path = plain(path);
+    Some(format!("input path \"{path}\" is taken: {reserved} is the guest's own; use `/in/NAME`"))
 }
 
 /// Why a path cannot be one beneath `/out` that is kept.
 pub fn keep_path_problem(path: &str) -> Option<String> {
     (!is_plain_path(path)).then(|| {
-        format!("path {path:?} is not one beneath /out without `.` and `..`, such as `report.txt`")
+        let path = plain(path);
+        format!(
+            "path \"{path}\" is not one beneath /out without `.` and `..`, such as `report.txt`"
+        )
     })
 }
 

@@ -10,6 +10,7 @@ use crate::{
     digest::Digest,
     job::{InputSource, MAX_TASKS},
     malformed::{Malformed, required},
+    text::plain,
     wire,
 };
 
@@ -140,8 +141,8 @@ pub fn item_problem(text: &str) -> Option<String> {
     if text.len() > MAX_ITEM_BYTES {
         return Some(format!("it has {} bytes; at most {MAX_ITEM_BYTES} are allowed", text.len()));
     }
-    let control = text.chars().find(|c| c.is_control() && *c != '\t')?;
-    Some(format!("{text:?} contains the control character {control:?}"))
+    let control = text.chars().any(|c| c.is_control() && c != '\t');
+    control.then(|| format!("\"{}\" contains a control character", plain(text)))
 }
 
 impl From<InputSource> for wire::Source {

@@ -9,11 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use weir_proto::{digest::Digest, job::InputSource};
-use weir_store::{
+pub use weir_store::{
     blobs::Stat,
+    tree::{Node, Tree, TreeEntry},
+};
+use weir_store::{
     directory::{self, MaterializeError, PlanError, PutPathError},
     remote::{RemoteError, RemoteRead, RemoteStore},
-    tree::{Tree, TreeError},
+    tree::TreeError,
 };
 
 use crate::{
@@ -121,12 +124,27 @@ impl Client {
     /// `Plan` before anything is sent; `Changed`, `Read` and `Store` while sending.
     pub async fn put_path(&self, path: &Path) -> Result<InputSource, PutError> {
         let put = directory::put_path(&self.store(), self.namespace(), path).await;
-        put.map(|put| put.root).map_err(|error| match error {
-            PutPathError::Plan(error) => PutError::Plan(error),
-            PutPathError::Changed { path } => PutError::Changed { path },
-            PutPathError::Read { path, source } => PutError::Read { path, source },
-            PutPathError::Sink { source, .. } => PutError::Store(self.put_failed(source)),
-        })
+        put.map(|put| put.root).map_err(|error| self.put_path_failed(error))
+    }
+
+    /// Puts files as blobs, each content once and only if it is not there already. Their digests come
+    /// in the order of the paths.
+    ///
+    /// # Errors
+    /// `Read` before anything is sent; `Changed`, `Read` and `Store` while sending.
+    pub async fn put_files(&self, paths: Vec<PathBuf>) -> Result<Vec<Digest>, PutError> {
+        let put = directory::put_files(&self.store(), self.namespace(), paths).await;
+        put.map_err(|error| self.put_path_failed(error))
+    }
+
+    /// Puts many bytes, in as few calls as their sizes allow. Their digests come in the same order.
+    ///
+    /// # Errors
+    /// As `put`; some of them may be stored then.
+    pub async fn put_batch(&self, blobs: Vec<Bytes>) -> Result<Vec<Digest>, StoreError> {
+        let store = self.store();
+        let put = retry(|| store.put_batch(self.namespace(), blobs.clone()));
+        put.await.map_err(|error| self.put_failed(error))
     }
 
     /// A whole blob, verified; for large ones, which this refuses, there is `open`.
@@ -211,6 +229,15 @@ impl Client {
                 StoreError::NotThere { digest, address: self.address().to_owned() }
             }
             error => self.put_failed(error),
+        }
+    }
+
+    fn put_path_failed(&self, error: PutPathError<RemoteError>) -> PutError {
+        match error {
+            PutPathError::Plan(error) => PutError::Plan(error),
+            PutPathError::Changed { path } => PutError::Changed { path },
+            PutPathError::Read { path, source } => PutError::Read { path, source },
+            PutPathError::Sink { source, .. } => PutError::Store(self.put_failed(source)),
         }
     }
 

@@ -25,6 +25,7 @@ use std::{fs::File, io::Read as _, ops::Range, path::Path};
 
 use schemars::JsonSchema;
 use toml::de::DeTable;
+use weir_proto::{job::MAX_PRIORITY, text::plain};
 
 pub use self::reader::At;
 use self::{
@@ -50,7 +51,7 @@ pub struct JobFile {
     pub namespace: Option<NamespaceName>,
     /// Which jobs of the namespace go first, -100 (last) to 100 (first). Default: 0.
     #[schemars(extend("default" = 0))]
-    pub priority: Option<Int<-100, 100>>,
+    pub priority: Option<Int<{ -MAX_PRIORITY as i64 }, { MAX_PRIORITY as i64 }>>,
     /// What the job runs, as `[[stage]]` tables; exactly one until stages can follow each other.
     #[schemars(length(min = 1, max = 1))]
     pub stage: Vec<StageFile>,
@@ -66,7 +67,7 @@ pub enum OpenError {
     #[error("{} is a directory; name a job file, such as `job.toml` in it", .0)]
     Directory(String),
     /// It is too large for one.
-    #[error("{path} is no job file: it has {bytes}, and a job file has at most 1 MiB")]
+    #[error("{path} is no job file: it has {bytes}; a job file has at most 1 MiB")]
     TooLarge {
         /// The file.
         path: String,
@@ -90,7 +91,7 @@ pub enum OpenError {
 /// # Errors
 /// As `OpenError` says.
 pub fn open(path: &Path) -> Result<String, OpenError> {
-    let told = problem::printable(&path.display().to_string()).into_owned();
+    let told = plain(&path.display().to_string()).into_owned();
     let failed = |error| OpenError::Read(told.clone(), error);
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;

@@ -18,6 +18,8 @@ pub mod plan;
 #[cfg(feature = "job-file")]
 pub mod job_file;
 
+pub mod put_job;
+
 pub mod submit;
 
 pub mod view;

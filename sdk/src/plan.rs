@@ -111,6 +111,28 @@ pub enum OutputsPlan {
     Paths(Vec<String>),
 }
 
+impl StagePlan {
+    /// One task that runs a module: no arguments, no data, the usual limits.
+    pub fn new(name: impl Into<String>, module: Source) -> StagePlan {
+        let limits = Limits::default();
+        StagePlan {
+            name: name.into(),
+            module,
+            args: Vec::new(),
+            env: Vec::new(),
+            tasks: TasksPlan::One,
+            inputs: Vec::new(),
+            stdin: StdinPlan::Nothing,
+            limits,
+            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            success_codes: Vec::new(),
+            outputs: OutputsPlan::Nothing,
+            retries: 0,
+            seed: 0,
+        }
+    }
+}
+
 impl TasksPlan {
     /// How many tasks.
     pub fn count(&self) -> usize {

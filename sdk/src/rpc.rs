@@ -31,6 +31,17 @@ pub enum RpcError {
         /// Its sentence.
         why: String,
     },
+    /// The master does not know what it is asked for.
+    #[error(
+        "the master at {address} does not know this request: it is of another version of Weir than \
+         this, which is {ours}; use a client of the master's version (`weir status` tells it)"
+    )]
+    OtherVersion {
+        /// Where it is.
+        address: String,
+        /// Our version.
+        ours: &'static str,
+    },
     /// The master's answer says something that cannot be.
     #[error("the master at {address} sent an answer that this version does not understand")]
     Answer {
@@ -44,7 +55,9 @@ pub enum RpcError {
 impl RpcError {
     pub(crate) fn from_status(address: &str, status: &Status) -> RpcError {
         let (address, why) = (address.to_owned(), sentence(status));
-        if may_pass(status) {
+        if status.code() == Code::Unimplemented {
+            RpcError::OtherVersion { address, ours: env!("CARGO_PKG_VERSION") }
+        } else if may_pass(status) {
             RpcError::Unavailable { address, why }
         } else {
             RpcError::Refused { address, why }
@@ -139,6 +152,12 @@ mod tests {
         assert!(!may_pass(&Status::invalid_argument("count is 0")));
         assert!(!may_pass(&Status::resource_exhausted("too many jobs")));
         assert!(may_pass(&Status::unavailable("no leader")));
+    }
+
+    #[test]
+    fn a_master_that_does_not_know_a_request_is_of_another_version() {
+        let error = RpcError::from_status("127.0.0.1:7400", &Status::unimplemented(""));
+        assert!(error.to_string().contains("another version of Weir"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use weir_proto::{digest::Digest, job::InputSource};
+use weir_proto::{digest::Digest, job::InputSource, name::Name};
 
 /// Something that a job needs, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Source {
     /// `blake3:...`: a blob that is in the store; `tree:blake3:...`: a tree.
     Stored(InputSource),
     /// `name:NAME`: what this name stands for in the store when the job is submitted.
-    Name(String),
+    Name(Name),
 }
 
 impl FromStr for Source {
@@ -28,10 +28,10 @@ impl FromStr for Source {
             return Err("it contains a zero byte".to_owned());
         }
         if let Some(name) = text.strip_prefix("name:") {
-            return match name {
-                "" => Err("`name:` is followed by nothing; write `name:NAME`".to_owned()),
-                name => Ok(Source::Name(name.to_owned())),
-            };
+            return name.parse().map(Source::Name).map_err(|_| {
+                "it is not a name; write `name:` and letters, digits, `.`, `_`, `-` and `/`"
+                    .to_owned()
+            });
         }
         let tree = text.strip_prefix("tree:").filter(|rest| rest.starts_with("blake3:"));
         let digest = match tree {
@@ -53,8 +53,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Path(path) => write!(f, "{}", path.display()),
-            Source::Stored(InputSource::Blob(digest)) => write!(f, "{digest}"),
-            Source::Stored(InputSource::Tree(digest)) => write!(f, "tree:{digest}"),
+            Source::Stored(source) => write!(f, "{source}"),
             Source::Name(name) => write!(f, "name:{name}"),
         }
     }
@@ -73,7 +72,7 @@ mod tests {
             ("tree:x".to_owned(), Source::Path("tree:x".into())),
             (digest.to_string(), Source::Stored(InputSource::Blob(digest))),
             (format!("tree:{digest}"), Source::Stored(InputSource::Tree(digest))),
-            ("name:books".to_owned(), Source::Name("books".to_owned())),
+            ("name:books".to_owned(), Source::Name("books".parse().expect("a name"))),
         ] {
             assert_eq!(text.parse::<Source>(), Ok(source.clone()), "{text}");
             assert_eq!(source.to_string(), text);
@@ -82,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_digest_must_be_one() {
-        for text in ["", "blake3:00", "tree:blake3:00", "name:", "a\0b"] {
+        for text in ["", "blake3:00", "tree:blake3:00", "name:", "name:a b", "a\0b"] {
             assert!(text.parse::<Source>().is_err(), "{text:?}");
         }
     }

@@ -11,6 +11,7 @@ mod write;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -94,10 +95,60 @@ pub async fn put_path<S: BlobSink>(
     let done = PutPath { root: plan.root, size_bytes: plan.size_bytes };
     let refused = |source| PutPathError::Sink { path: path.to_owned(), source };
 
-    let missing = missing(sink, namespace, plan.files.keys()).await.map_err(refused)?;
+    send_files(sink, namespace, &plan.files, path).await?;
+    // Trees go last: whoever finds one finds what it names.
+    let missing = missing(sink, namespace, plan.trees.keys()).await.map_err(refused)?;
+    let trees = missing.iter().map(|digest| plan.trees[digest].clone());
+    for batch in batches(trees, |tree| tree.len() as u64) {
+        sink.put_batch(namespace, batch).await.map_err(refused)?;
+    }
+    Ok(done)
+}
+
+/// Puts host files, sending each content that the namespace lacks once; durable on return. Their
+/// digests come in the order of the paths.
+///
+/// # Errors
+/// `Read` when one cannot be read, `Changed` and `Sink` while sending: what was sent by then stays in
+/// the store.
+pub async fn put_files<S: BlobSink>(
+    sink: &S,
+    namespace: &Namespace,
+    paths: Vec<PathBuf>,
+) -> Result<Vec<Digest>, PutPathError<S::Error>> {
+    let Some(first) = paths.first().cloned() else { return Ok(Vec::new()) };
+    let hashed = blocking(move || {
+        let mut files = BTreeMap::new();
+        let mut digests = Vec::with_capacity(paths.len());
+        for path in paths {
+            match hash_file(&path) {
+                Ok((digest, size_bytes)) => {
+                    digests.push(digest);
+                    files.entry(digest).or_insert(PlannedFile { path, size_bytes });
+                }
+                Err(source) => return Err((path, source)),
+            }
+        }
+        Ok((files, digests))
+    });
+    let (files, digests) =
+        hashed.await.map_err(|(path, source)| PutPathError::Read { path, source })?;
+    send_files(sink, namespace, &files, &first).await?;
+    Ok(digests)
+}
+
+/// Sends those of the files that the namespace lacks, many small ones at once.
+async fn send_files<S: BlobSink>(
+    sink: &S,
+    namespace: &Namespace,
+    files: &BTreeMap<Digest, PlannedFile>,
+    path: &Path,
+) -> Result<(), PutPathError<S::Error>> {
+    let missing = missing(sink, namespace, files.keys()).await;
+    let missing = missing.map_err(|source| PutPathError::Sink { path: path.to_owned(), source })?;
     let (small, large): (Vec<_>, Vec<_>) = missing
         .into_iter()
-        .map(|digest| (digest, &plan.files[&digest]))
+        .map(|digest| (digest, &files[&digest]))
         .partition(|(_, file)| file.size_bytes <= SMALL_BLOB_BYTES);
     for batch in batches(small, |(_, file)| file.size_bytes) {
         put_small(sink, namespace, batch).await?;
@@ -107,13 +158,7 @@ pub async fn put_path<S: BlobSink>(
             .await
             .map_err(|source| PutPathError::Sink { path: file.path.clone(), source })?;
     }
-    // Trees go last: whoever finds one finds what it names.
-    let missing = self::missing(sink, namespace, plan.trees.keys()).await.map_err(refused)?;
-    let trees = missing.iter().map(|digest| plan.trees[digest].clone());
-    for batch in batches(trees, |tree| tree.len() as u64) {
-        sink.put_batch(namespace, batch).await.map_err(refused)?;
-    }
-    Ok(done)
+    Ok(())
 }
 
 async fn missing<S: BlobSink>(

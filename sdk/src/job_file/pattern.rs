@@ -9,12 +9,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet};
 
 use crate::plan::FileItem;
 
 /// Most files that patterns may match.
 pub const MAX_MATCHES: usize = 1_000_000;
+
+/// Longest pattern, in bytes: that of a path.
+const MAX_PATTERN_BYTES: usize = 4096;
 
 /// A pattern that can be matched.
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ enum Part {
     /// A name without special characters; `.` and `..` too.
     Literal(String),
     /// Names.
-    Names { matcher: GlobMatcher, hidden: bool },
+    Names { matcher: GlobSet, hidden: bool },
     /// Any number of directories.
     Directories,
 }
@@ -77,6 +80,9 @@ impl Pattern {
         if text.is_empty() {
             return Err("it is empty".to_owned());
         }
+        if text.len() > MAX_PATTERN_BYTES {
+            return Err(format!("it is longer than {MAX_PATTERN_BYTES} bytes"));
+        }
         if text.ends_with('/') {
             return Err("it ends with `/`, and directories are no items".to_owned());
         }
@@ -86,7 +92,10 @@ impl Pattern {
         };
         let mut parts: Vec<Part> = if root { vec![Part::Literal("/".to_owned())] } else { vec![] };
         for part in relative.split('/').filter(|part| !part.is_empty()) {
-            parts.push(Part::new(part)?);
+            // Two in a row match what one does, many times over.
+            if part != "**" || !matches!(parts.last(), Some(Part::Directories)) {
+                parts.push(Part::new(part)?);
+            }
         }
         if let Some(Part::Directories) = parts.last() {
             parts.push(Part::new("*")?);
@@ -214,7 +223,9 @@ impl Part {
             return Ok(Part::Literal(text.to_owned()));
         }
         let glob = GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build();
-        let matcher = glob.map_err(|error| error.kind().to_string())?.compile_matcher();
+        // A set of one: compiling a lone glob panics where it is too large.
+        let set = glob.and_then(|glob| GlobSet::builder().add(glob).build());
+        let matcher = set.map_err(|error| error.kind().to_string())?;
         Ok(Part::Names { matcher, hidden: text.starts_with('.') })
     }
 }
@@ -244,6 +255,7 @@ mod tests {
         let dir = tree(&["b.csv", "a.csv", "a.txt", "sub/c.csv", "sub/deep/d.csv"]);
         assert_eq!(texts(&dir, "*.csv"), ["a.csv", "b.csv"]);
         assert_eq!(texts(&dir, "**/*.csv"), ["a.csv", "b.csv", "sub/c.csv", "sub/deep/d.csv"]);
+        assert_eq!(texts(&dir, "**/**/d.csv"), ["sub/deep/d.csv"]);
         assert_eq!(texts(&dir, "sub/**"), ["sub/c.csv", "sub/deep/d.csv"]);
         assert_eq!(texts(&dir, "{a,b}.csv"), ["a.csv", "b.csv"]);
         assert_eq!(texts(&dir, "[ab].?sv"), ["a.csv", "b.csv"]);
@@ -307,6 +319,7 @@ mod tests {
             ("a**", "stands alone"),
             ("[a", "unclosed"),
             ("{a", "unclosed"),
+            (&"?".repeat(5000), "longer than 4096 bytes"),
         ] {
             let why = Pattern::new(pattern).expect_err(pattern);
             assert!(why.contains(reason), "{pattern}: {why}");

@@ -3,19 +3,12 @@
 
 use std::ops::Range;
 
+use weir_proto::template::{Placeholder, placeholders};
+
 use super::{
     problem::{Problem, nearest, quoted},
     reader::Problems,
 };
-
-/// Every placeholder, with the kinds of stage in which it means something.
-const KNOWN: [(&str, &[Tasks]); 5] = [
-    ("index", &[Tasks::Count, Tasks::Foreach]),
-    ("count", &[Tasks::Count]),
-    ("input", &[Tasks::Foreach]),
-    ("input.name", &[Tasks::Foreach]),
-    ("input.stem", &[Tasks::Foreach]),
-];
 
 /// What makes the tasks of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,52 +21,63 @@ pub(super) enum Tasks {
     Foreach,
 }
 
+impl Tasks {
+    fn have(self, placeholder: Placeholder) -> bool {
+        match placeholder {
+            Placeholder::Index => self != Tasks::One,
+            Placeholder::Count => self == Tasks::Count,
+            Placeholder::Input | Placeholder::InputName | Placeholder::InputStem => {
+                self == Tasks::Foreach
+            }
+        }
+    }
+}
+
 /// Tells about placeholders in a text that mean nothing in such a stage, and about near misses.
 pub(super) fn check(text: &str, span: &Range<usize>, tasks: Tasks, problems: &mut Problems<'_>) {
-    for word in words(text) {
-        let written = format!("{{{word}}}");
-        let place = problems.part(span, &written);
-        match KNOWN.iter().find(|(known, _)| *known == word) {
-            Some((_, kinds)) if kinds.contains(&tasks) => {}
-            Some((known, _)) => {
-                let (message, hint) = meaningless(known, tasks);
-                problems.error(&place, message, hint);
-            }
-            None => {
-                let known = KNOWN.map(|(known, _)| known);
-                if let Some(meant) = nearest(word.trim(), &known) {
-                    let message =
-                        format!("{} is no placeholder, and stays as it is", quoted(&written));
-                    let hint = format!("did you mean `{{{meant}}}`?");
-                    problems.push(Problem::warning(place, message).hint(hint));
-                }
-            }
+    let found = placeholders(text);
+    for (written, placeholder) in Placeholder::ALL {
+        if found.contains(&placeholder) && !tasks.have(placeholder) {
+            let (message, hint) = meaningless(written, placeholder, tasks);
+            problems.error(&problems.part(span, written), message, hint);
+        }
+    }
+    let known = Placeholder::ALL.map(|(written, _)| written.trim_matches(['{', '}']));
+    for word in words(text).filter(|word| !known.contains(word)) {
+        if problems.full() {
+            return;
+        }
+        if let Some(meant) = nearest(word.trim(), &known) {
+            let written = format!("{{{word}}}");
+            let message = format!("{} is no placeholder, and stays as it is", quoted(&written));
+            let warning = Problem::warning(problems.part(span, &written), message);
+            problems.push(warning.hint(format!("did you mean `{{{meant}}}`?")));
         }
     }
 }
 
 /// Whether a text holds a placeholder of any kind.
 pub(super) fn has_any(text: &str) -> bool {
-    words(text).any(|word| KNOWN.iter().any(|(known, _)| *known == word))
+    !placeholders(text).is_empty()
 }
 
-fn meaningless(known: &str, tasks: Tasks) -> (String, String) {
-    let needed = match known {
-        "index" => "`count` or `foreach`",
-        "count" => "`count`",
-        _ => "`foreach`",
+fn meaningless(written: &str, placeholder: Placeholder, tasks: Tasks) -> (String, String) {
+    let needed = match placeholder {
+        Placeholder::Index => "`count` or `foreach`",
+        Placeholder::Count => "`count`",
+        Placeholder::Input | Placeholder::InputName | Placeholder::InputStem => "`foreach`",
     };
-    match (known, tasks) {
-        ("index", _) | (_, Tasks::One) => (
-            format!("`{{{known}}}` means nothing in a stage of one task"),
-            format!("add {needed}, or write `{{{{{known}}}}}` for the text itself"),
+    match tasks {
+        Tasks::One => (
+            format!("`{written}` means nothing in a stage of one task"),
+            format!("add {needed}, or write `{{{written}}}` for the text itself"),
         ),
-        (_, Tasks::Count) => (
-            format!("`{{{known}}}` means nothing in a stage with `count`"),
+        Tasks::Count => (
+            format!("`{written}` means nothing in a stage with `count`"),
             "`{index}` and `{count}` do; `{input}` belongs to `foreach`".to_owned(),
         ),
-        (_, Tasks::Foreach) => (
-            format!("`{{{known}}}` means nothing in a stage with `foreach`"),
+        Tasks::Foreach => (
+            format!("`{written}` means nothing in a stage with `foreach`"),
             "a task does not know how many there are, so that a new item leaves the others as they \
              were"
                 .to_owned(),

@@ -1,6 +1,8 @@
 //! What is wrong with a job file, and where: text for people, safe to print on a terminal.
 
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
+
+use weir_proto::text::plain;
 
 /// Longest text of the file that a message repeats, in characters.
 const MAX_QUOTED_CHARS: usize = 60;
@@ -53,19 +55,7 @@ impl Problem {
 
 fn told(text: &str) -> String {
     let cut = text.char_indices().nth(MAX_TOLD_CHARS).map_or(text.len(), |(at, _)| at);
-    printable(&text[..cut]).into_owned()
-}
-
-/// Replaces control characters, which could move the cursor or hide text, by `�`; bidirectional
-/// overrides and line separators are among them.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    let harmful =
-        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if text.contains(harmful) {
-        Cow::Owned(text.chars().map(|c| if harmful(c) { '\u{fffd}' } else { c }).collect())
-    } else {
-        Cow::Borrowed(text)
-    }
+    plain(&text[..cut]).into_owned()
 }
 
 /// Text of a stranger within a message: in backticks, printable, and cut where it is long.
@@ -73,7 +63,7 @@ pub fn quoted(text: &str) -> String {
     let mut chars = text.chars();
     let start: String = chars.by_ref().take(MAX_QUOTED_CHARS).collect();
     let more = if chars.next().is_some() { "…" } else { "" };
-    format!("`{}{more}`", printable(&start))
+    format!("`{}{more}`", plain(&start))
 }
 
 /// `a`, `b` and `c`.

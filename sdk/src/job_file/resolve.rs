@@ -8,6 +8,7 @@ use std::{fs, io, io::Read as _, ops::Range, path::Path};
 use weir_proto::{
     job::{MAX_NAME_BYTES, MAX_TASKS},
     limits::Resources,
+    manifest::item_problem,
     units::{grouped, short_bytes},
 };
 
@@ -15,7 +16,7 @@ use super::{
     At, JobFile,
     pattern::{MatchError, Pattern},
     problem::{Problem, quoted},
-    sources::{ForeachFile, OutputsFile, StdinFile},
+    sources::{ForeachFile, StdinFile},
     stage::StageFile,
 };
 use crate::{
@@ -106,11 +107,10 @@ impl Disk<'_> {
             limits,
             resources: Resources { cpu_millis, memory_bytes },
             success_codes: stage.success_codes.iter().map(|code| code.0 as i32).collect(),
-            outputs: match &stage.outputs {
-                None | Some(OutputsFile::Nothing) => OutputsPlan::Nothing,
-                Some(OutputsFile::All) => OutputsPlan::All,
-                Some(OutputsFile::Paths(paths)) => OutputsPlan::Paths(paths.clone()),
-            },
+            outputs: stage
+                .outputs
+                .as_ref()
+                .map_or(OutputsPlan::Nothing, |outputs| outputs.0.clone()),
             retries: stage.retries.map_or(0, |retries| retries.0 as u32),
             seed: stage.seed.map_or(0, |seed| seed.0 as u64),
         })
@@ -223,6 +223,11 @@ impl Disk<'_> {
         }
         files.sort_unstable();
         files.dedup();
+        let unfit = files.iter().find_map(|file| Some((file, item_problem(&file.text)?)));
+        if let (Some((file, why)), Some(At { span, .. })) = (unfit, patterns.first()) {
+            let message = format!("the file {} cannot be an item: {why}", quoted(&file.text));
+            self.problem::<()>(span, message, "rename it, or match others");
+        }
         (self.problems.len() == before).then_some(files)
     }
 
@@ -289,6 +294,11 @@ fn lines_of(path: &Path) -> Result<Vec<String>, LinesError> {
     })?;
     let lines: Vec<String> =
         text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let bad = text.lines().zip(1..).find_map(|(line, number)| Some((number, item_problem(line)?)));
+    if let Some((number, why)) = bad {
+        let why = format!("cannot be items in line {number}: {why}");
+        return Err(LinesError::Unfit(why, "write items as plain text of at most 4,096 bytes"));
+    }
     match lines.len() {
         0 => Err(unfit("has no line with an item", "write an item in each line")),
         count if count > MAX_TASKS as usize => {
@@ -320,6 +330,7 @@ mod tests {
         write("lines.txt", b"one\r\n\n# two\r\nthree");
         write("latin.txt", b"one\n\xff\n");
         write("empty.txt", b"\n\n");
+        write("steering.txt", b"one\n\x1b[2J\n");
         write("job.toml", job.as_bytes());
         let path = dir.path().join("job.toml");
         (dir, path)
@@ -383,6 +394,10 @@ mod tests {
             ("latin.txt", "`latin.txt` is not UTF-8 in line 2"),
             ("empty.txt", "`empty.txt` has no line with an item"),
             ("data", "`data` is no file"),
+            (
+                "steering.txt",
+                "`steering.txt` cannot be items in line 2: \"\u{fffd}[2J\" contains a control character",
+            ),
             ("none", "there is no `none`"),
         ] {
             let told = planned(&format!("foreach = {{ lines = \"{lines}\" }}"));

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use schemars::json_schema;
+use weir_proto::job::keep_path_problem;
 
 use super::{
     pattern::Pattern,
@@ -13,7 +14,10 @@ use super::{
     reader::{At, Problems, Read, Value},
     values::schema,
 };
-use crate::source::Source;
+use crate::{plan::OutputsPlan, source::Source};
+
+/// Most patterns in a list.
+const MAX_PATTERNS: usize = 1000;
 
 /// A module: a path, a digest or a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,16 +52,9 @@ pub enum ForeachFile {
     Lines(At<PathBuf>),
 }
 
-/// What of `/out` is kept.
+/// What of `/out` is kept: `true`, `false` or a list of paths beneath it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputsFile {
-    /// Nothing: a task has no `/out`.
-    Nothing,
-    /// All of it.
-    All,
-    /// What is at these paths beneath `/out`.
-    Paths(Vec<String>),
-}
+pub struct OutputsFile(pub OutputsPlan);
 
 impl Read for ModuleSource {
     fn read(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<ModuleSource> {
@@ -154,6 +151,12 @@ impl Read for ForeachFile {
                 );
                 return None;
             }
+            if patterns.len() > MAX_PATTERNS {
+                let message = format!("{} has {} patterns", value.called(), patterns.len());
+                let hint = format!("there are at most {MAX_PATTERNS}; list the files with `lines`");
+                problems.error(&value.span, message, hint);
+                return None;
+            }
             let patterns = patterns.iter().filter_map(|element| pattern(element, problems));
             return Some(ForeachFile::Files(patterns.collect()));
         }
@@ -184,7 +187,7 @@ fn pattern(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<At<String>>
 impl Read for OutputsFile {
     fn read(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<OutputsFile> {
         if let Some(all) = value.toml.as_bool() {
-            return Some(if all { OutputsFile::All } else { OutputsFile::Nothing });
+            return Some(OutputsFile(if all { OutputsPlan::All } else { OutputsPlan::Nothing }));
         }
         if value.toml.as_array().is_none() {
             value.not("`true`, `false` or a list of paths beneath /out", "true", problems);
@@ -193,8 +196,7 @@ impl Read for OutputsFile {
         let mut paths = Vec::new();
         for element in value.elements("true", problems)? {
             let Some(path) = element.string("\"report.txt\"", problems) else { continue };
-            let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
-            if path.split('/').any(bad) {
+            if keep_path_problem(path).is_some() {
                 let message = format!(
                     "{} is {}, which is no path beneath /out",
                     element.called(),
@@ -207,7 +209,11 @@ impl Read for OutputsFile {
             }
             paths.push(path.to_owned());
         }
-        Some(if paths.is_empty() { OutputsFile::Nothing } else { OutputsFile::Paths(paths) })
+        Some(OutputsFile(if paths.is_empty() {
+            OutputsPlan::Nothing
+        } else {
+            OutputsPlan::Paths(paths)
+        }))
     }
 }
 

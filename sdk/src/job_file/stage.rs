@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use weir_proto::limits::Limits;
+use weir_proto::{
+    job::{MAX_RETRIES, guest_path_problem},
+    limits::Limits,
+};
 
 use super::{
     placeholder::{self, Tasks},
@@ -12,9 +15,6 @@ use super::{
     sources::{ForeachFile, InputFile, ModuleSource, OutputsFile, StdinFile},
     values::{Cores, Fuel, Int, Name, Size, TaskCount, Time},
 };
-
-/// Longest path in the guest's file system, in bytes.
-const MAX_GUEST_PATH_BYTES: usize = 1024;
 
 /// A stage: one task, an array of tasks (`count`), or a task for each item (`foreach`), all of one
 /// module.
@@ -65,7 +65,7 @@ pub struct StageFile {
     pub success_codes: Vec<Int<0, 255>>,
     /// How often a task that failed is run again, 0 to 100. Default: 0.
     #[schemars(extend("default" = 0))]
-    pub retries: Option<Int<0, 100>>,
+    pub retries: Option<Int<0, { MAX_RETRIES as i64 }>>,
     /// Chooses among the random sequences that the guest may see; from 0. Default: 0.
     #[schemars(extend("default" = 0))]
     pub seed: Option<Int<0, { i64::MAX }>>,
@@ -183,7 +183,14 @@ impl StageFile {
 
 /// What makes the tasks, as the file tries to say it.
 fn tasks_of(table: &Table<'_>, problems: &mut Problems<'_>) -> Tasks {
-    match (table.place("count"), table.place("foreach")) {
+    // A misspelt key is told once, and not again by everything that needs it.
+    let place = |key: &'static str| {
+        table.place(key).or_else(|| {
+            let mut entries = table.entries();
+            entries.find(|(_, entry)| nearest(entry.key, &[key]).is_some()).map(|(span, _)| span)
+        })
+    };
+    match (place("count"), place("foreach")) {
         (None, None) => Tasks::One,
         (Some(_), None) => Tasks::Count,
         (None, Some(_)) => Tasks::Foreach,
@@ -271,8 +278,8 @@ impl Read for Inputs {
                 path if path.starts_with('/') => path.to_owned(),
                 name => format!("/in/{name}"),
             };
-            if let Err(why) = check_guest_path(&path) {
-                let message = format!("{} cannot be where an input is: {why}", entry.called());
+            if let Some(why) = guest_path_problem(&path) {
+                let message = why.split("; ").next().unwrap_or_default();
                 let hint = "write a NAME, which is `/in/NAME`, or an absolute path in the guest";
                 problems.error(&key_span, message, hint);
                 continue;
@@ -290,31 +297,16 @@ impl Read for Inputs {
     }
 }
 
-/// An absolute path in the guest that is not of `/out` or `/tmp`.
-fn check_guest_path(path: &str) -> Result<(), &'static str> {
-    let mut parts = path.split('/').skip(1);
-    if path.len() > MAX_GUEST_PATH_BYTES {
-        return Err("it is longer than 1024 bytes");
-    }
-    if path.chars().any(char::is_control) {
-        return Err("it contains a control character");
-    }
-    if parts.any(|part| matches!(part, "" | "." | "..")) {
-        return Err("it has an empty part, `.` or `..`");
-    }
-    match path.split('/').nth(1) {
-        Some("out" | "tmp") => Err("`/out` and `/tmp` are the task's own"),
-        _ => Ok(()),
-    }
-}
-
 /// An input that is at this path, above it or beneath it.
 fn overlapping<'i, T>(inputs: &'i BTreeMap<String, T>, path: &str) -> Option<&'i str> {
-    let inside = |inner: &str, outer: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let mut paths = inputs.keys().map(String::as_str);
-    paths.find(|other| inside(path, other) || inside(other, path))
+    let above = path.match_indices('/').skip(1).map(|(end, _)| &path[..end]);
+    let mut at_or_above = ["/"].into_iter().chain(above).chain([path]);
+    if let Some((found, _)) = at_or_above.find_map(|path| inputs.get_key_value(path)) {
+        return Some(found);
+    }
+    let beneath = format!("{}/", path.trim_end_matches('/'));
+    let (next, _) = inputs.range(beneath.clone()..).next()?;
+    next.starts_with(&beneath).then_some(next)
 }
 
 /// `env`, by name.

@@ -1,3 +1,5 @@
+//! Job files as a whole: every key, the schema, the documented examples, and damage of any kind.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -77,6 +79,32 @@ fn the_schema_has_the_keys_that_are_read() {
     assert_eq!(properties(&definitions["Resources"]), asked(ResourcesFile::ask));
     assert_eq!(definitions["Stage"]["required"], serde_json::json!(["module"]));
     assert_eq!(schema["required"], serde_json::json!(["stage"]));
+}
+
+/// The examples of `docs/job-file.md`.
+fn documented() -> Vec<String> {
+    let blocks = include_str!("../../../docs/job-file.md").split("```toml\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn every_documented_example_is_a_job_file() {
+    let examples = documented();
+    assert!(examples.len() >= 4);
+    for example in examples {
+        let (_, problems) = JobFile::parse(&example);
+        assert_eq!(problems, [], "of {example}");
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../../docs/job-file.md");
+    let keys = asked(JobFile::ask).into_iter().chain(asked(StageFile::ask));
+    for key in keys.chain(asked(LimitsFile::ask)).chain(asked(ResourcesFile::ask)) {
+        let row = [format!("| `{key}` |"), format!("| `[[{key}]]` |")];
+        assert!(row.iter().any(|row| page.contains(row)), "{key} has no row in a table");
+    }
 }
 
 proptest! {

@@ -120,6 +120,30 @@ async fn a_single_file_is_a_blob() {
 }
 
 #[tokio::test]
+async fn files_are_put_together_and_each_content_once() {
+    let (dir, store) = new_store().await;
+    let contents = [&b"same"[..], &noise(300_000, 1), b"same", b""];
+    let paths: Vec<PathBuf> = (0..4).map(|n| dir.path().join(format!("file-{n}"))).collect();
+    for (path, content) in paths.iter().zip(contents) {
+        fs::write(path, content).unwrap();
+    }
+    let put = put_files(&store, &namespace("a"), paths).await.unwrap();
+    assert_eq!(put, contents.map(Digest::of));
+    assert_eq!(store.find_missing(&namespace("a"), &put).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_named_before_any_is_put() {
+    let (dir, store) = new_store().await;
+    let (there, absent) = (dir.path().join("there"), dir.path().join("absent"));
+    fs::write(&there, "x").unwrap();
+    let error = put_files(&store, &namespace("a"), vec![there, absent]).await.unwrap_err();
+    assert!(matches!(&error, PutPathError::Read { path, .. } if path.ends_with("absent")));
+    let missing = store.find_missing(&namespace("a"), &[Digest::of(b"x")]).await.unwrap();
+    assert_eq!(missing, [Digest::of(b"x")]);
+}
+
+#[tokio::test]
 async fn an_empty_directory_is_a_tree() {
     let (dir, store) = new_store().await;
     let source = TempDir::new().unwrap();
