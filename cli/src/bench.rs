@@ -109,12 +109,12 @@ pub(crate) async fn run(command: BenchCommand) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     let connection = tokio::select! {
         biased;
-        () = interrupts.next() => return Ok(exit::interrupted()),
+        _ = interrupts.next() => return Ok(exit::interrupted()),
         connection = args.master.connect_or_embed() => connection?,
     };
     let figures = tokio::select! {
         biased;
-        () = interrupts.next() => Ok(None),
+        _ = interrupts.next() => Ok(None),
         figures = measure(&connection.client, &args) => figures.map(Some),
     };
     connection.close().await;

@@ -2,7 +2,6 @@
 //! of them at once. What `weir run` and `weir submit` are given is loaded here too.
 
 use std::{
-    io::IsTerminal as _,
     ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,7 +21,7 @@ use weir_sdk::{
 };
 
 use crate::{
-    exit,
+    config, exit,
     text::{self, plain},
 };
 
@@ -33,6 +32,10 @@ const MAX_COLUMNS: usize = 120;
 
 /// Check a job file, and tell everything that is wrong with it
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir job check job.toml
+  weir job check job.toml --json | jq '.problems[].message'")]
 pub(crate) struct CheckArgs {
     /// The job file, such as `job.toml`
     file: PathBuf,
@@ -94,7 +97,7 @@ fn check(file: &Path) -> Result<Checked> {
 }
 
 fn tell(file: &Path, checked: &Checked) {
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colours = config::current().colours(&std::io::stderr());
     let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
     text::print_error(&render(file, checked, &renderer));
 }

@@ -81,6 +81,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether the cluster is this command's own, and ends with it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// Stops the command's own cluster, if it has one.
     pub(crate) async fn close(self) {
         if let Some(own) = self.own {

@@ -2,13 +2,14 @@
 //! ended. `weir run`, `weir job wait` and `weir job logs` differ only in what they ask for.
 
 use std::{
+    io::IsTerminal as _,
     path::PathBuf,
     pin::pin,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 use weir_sdk::{
     Client,
     event::{JobEvent, Results},
@@ -26,7 +27,8 @@ use weir_sdk::{
 use crate::{
     json,
     output::{Printer, Show},
-    signals::Interrupts,
+    progress::Progress,
+    signals::{Asked, Interrupts},
     tally::Tally,
     text,
 };
@@ -36,6 +38,8 @@ const MAX_DOWNLOADS: usize = 8;
 /// Longest wait for a cancelled job to end.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often it is asked how many tasks run, while somebody sees it.
+const RUNNING_EVERY: Duration = Duration::from_secs(1);
 /// How long nothing may happen before it is told why.
 const NOTICE_AFTER: Duration = Duration::from_secs(3);
 
@@ -54,6 +58,8 @@ pub(crate) struct Follow {
     pub(crate) on_interrupt: OnInterrupt,
     /// Whether to say on stderr why nothing happens.
     pub(crate) remarks: bool,
+    /// The line that tells how far the job is.
+    pub(crate) progress: Progress,
 }
 
 /// What Ctrl-C does to a job that is followed.
@@ -61,6 +67,9 @@ pub(crate) struct Follow {
 pub(crate) enum OnInterrupt {
     /// Cancels it: it was started by this command.
     Cancel,
+    /// Asks, where somebody can answer, whether to cancel it or to let it run on; the second time it
+    /// cancels it.
+    Ask,
     /// Lets it run on.
     Leave,
 }
@@ -88,6 +97,19 @@ pub(crate) enum Followed {
     Told,
     /// Ctrl-C, and the job goes on.
     Interrupted,
+    /// Somebody was asked, and lets the job go on without this command.
+    Detached,
+}
+
+/// What somebody wants of a job that this command started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To let it run on, without this command.
+    Detach,
+    /// To cancel it.
+    Cancel,
+    /// To go on as before.
+    Stay,
 }
 
 /// Follows a job.
@@ -100,35 +122,63 @@ pub(crate) async fn follow(
     interrupts: &mut Interrupts,
     plan: Follow,
 ) -> Result<Followed> {
+    // What tasks left is in the job's namespace, whichever this command is in.
+    let client = client.in_namespace(client.job(job).await?.summary.namespace);
+    let followed = follow_job(&client, job, interrupts, &plan).await;
+    plan.progress.clear();
+    followed
+}
+
+async fn follow_job(
+    client: &Client,
+    job: JobId,
+    interrupts: &mut Interrupts,
+    plan: &Follow,
+) -> Result<Followed> {
     let live = plan.show.is_some() && plan.wait;
     let mut watch = client.watch(job, WatchOptions { after: None, live, follow: plan.wait });
     let mut following = Following {
-        printer: plan.show.map(|show| Printer::new(client.clone(), show)),
+        printer: plan.show.map(|show| Printer::new(client.clone(), show, plan.progress.clone())),
         client: client.clone(),
         json: plan.json,
-        out: plan.out,
+        out: plan.out.clone(),
+        progress: plan.progress.clone(),
         downloads: JoinSet::new(),
         tally: Tally::default(),
     };
     let mut deadline = None;
     let mut notice = pin!(tokio::time::sleep(NOTICE_AFTER));
     let mut nothing_yet = plan.remarks;
+    let _running = tell_running(client, job, &plan.progress);
+    let mut question: Option<oneshot::Receiver<Wish>> = None;
     loop {
         let event = tokio::select! {
             biased;
-            () = interrupts.next() => {
-                if plan.on_interrupt == OnInterrupt::Leave {
-                    return Ok(Followed::Interrupted);
+            asked = interrupts.next() => {
+                match plan.on_interrupt {
+                    OnInterrupt::Leave => return Ok(Followed::Interrupted),
+                    OnInterrupt::Ask if question.is_none() && can_be_asked(asked) => {
+                        interrupts.be_patient();
+                        question = Some(ask(job, &plan.progress));
+                    }
+                    OnInterrupt::Cancel | OnInterrupt::Ask => {
+                        deadline = Some(cancel(client, job, &plan.progress).await?);
+                    }
                 }
-                text::remark(&format!("cancelling {job}"));
-                client.cancel(job).await?;
-                deadline = Some(Instant::now() + CANCEL_TIMEOUT);
+                continue;
+            }
+            wish = answered(&mut question) => {
+                match wish {
+                    Wish::Detach => return Ok(Followed::Detached),
+                    Wish::Cancel => deadline = Some(cancel(client, job, &plan.progress).await?),
+                    Wish::Stay => {}
+                }
                 continue;
             }
             event = next_before(&mut watch, deadline) => event?,
             () = &mut notice, if nothing_yet => {
                 nothing_yet = false;
-                tell_why_it_waits(client, job).await;
+                tell_why_it_waits(client, job, &plan.progress).await;
                 continue;
             }
         };
@@ -144,13 +194,77 @@ pub(crate) async fn follow(
     }
 }
 
+/// Cancels a job; until when it should have ended.
+async fn cancel(client: &Client, job: JobId, progress: &Progress) -> Result<Instant> {
+    progress.above(|| text::remark(&format!("cancelling {job}")));
+    client.cancel(job).await?;
+    Ok(Instant::now() + CANCEL_TIMEOUT)
+}
+
+/// Whether whoever asked us to stop is a person who can read a question and answer it.
+fn can_be_asked(asked: Asked) -> bool {
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    asked == Asked::Interrupt && terminal
+}
+
+/// Asks what is to become of a job. Whoever answers writes a line.
+fn ask(job: JobId, progress: &Progress) -> oneshot::Receiver<Wish> {
+    progress.above(|| {
+        text::remark(&format!(
+            "{job} runs: write `d` to detach and let it go on, `c` to cancel it, or nothing to stay \
+             (Ctrl-C again cancels it)"
+        ));
+    });
+    let (answer, answered) = oneshot::channel();
+    // Reads until there is a line, and no longer than the process lives.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let wish = match std::io::stdin().read_line(&mut line) {
+            Ok(1..) => match line.trim().to_ascii_lowercase().as_str() {
+                "d" | "detach" => Wish::Detach,
+                "c" | "cancel" => Wish::Cancel,
+                _ => Wish::Stay,
+            },
+            Ok(0) | Err(_) => Wish::Stay,
+        };
+        // The job may have ended meanwhile.
+        let _ended = answer.send(wish);
+    });
+    answered
+}
+
+/// Waits for the answer to a question, if one was asked.
+async fn answered(question: &mut Option<oneshot::Receiver<Wish>>) -> Wish {
+    let Some(asked) = question else { return std::future::pending().await };
+    let wish = asked.await.unwrap_or(Wish::Stay);
+    *question = None;
+    wish
+}
+
+/// Asks every now and then how many tasks run, for as long as what is returned lives.
+fn tell_running(client: &Client, job: JobId, progress: &Progress) -> JoinSet<()> {
+    let mut asking = JoinSet::new();
+    if progress.is_shown() {
+        let (client, progress) = (client.clone(), progress.clone());
+        asking.spawn(async move {
+            loop {
+                if let Ok(view) = client.job(job).await {
+                    progress.update(|numbers| numbers.running = view.summary.running);
+                }
+                tokio::time::sleep(RUNNING_EVERY).await;
+            }
+        });
+    }
+    asking
+}
+
 /// Says why a job waits, if it does; not to know is no reason to stop.
-async fn tell_why_it_waits(client: &Client, job: JobId) {
+async fn tell_why_it_waits(client: &Client, job: JobId, progress: &Progress) {
     if let Ok(view) = client.job(job).await
         && view.summary.running == 0
     {
         for reason in &view.waiting {
-            text::remark(&format!("{job} waits: {reason}"));
+            progress.above(|| text::remark(&format!("{job} waits: {reason}")));
         }
     }
 }
@@ -173,6 +287,7 @@ struct Following {
     out: Option<OutDir>,
     downloads: JoinSet<Result<()>>,
     tally: Tally,
+    progress: Progress,
 }
 
 impl Following {
@@ -187,6 +302,7 @@ impl Following {
                     }
                 }
                 self.finish_tasks(range);
+                self.tell_progress();
                 Ok(())
             }
             JobEvent::Live(chunk) => match &mut self.printer {
@@ -218,7 +334,16 @@ impl Following {
         for range in ended.ranges() {
             self.finish_tasks(*range);
         }
+        self.tell_progress();
         Ok(text::print(&lines)?)
+    }
+
+    fn tell_progress(&self) {
+        self.progress.update(|numbers| {
+            numbers.done = self.tally.ended_tasks();
+            numbers.failed = self.tally.failed();
+            numbers.fuel = self.tally.fuel();
+        });
     }
 
     fn finish_tasks(&mut self, tasks: TaskRange) {

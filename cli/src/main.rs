@@ -5,6 +5,10 @@ mod bench;
 
 mod check;
 
+mod clock;
+
+mod cluster;
+
 mod completions;
 
 mod config;
@@ -12,6 +16,8 @@ mod config;
 mod connect;
 
 mod embed;
+
+mod events;
 
 mod exit;
 
@@ -29,16 +35,25 @@ mod man;
 
 mod merge;
 
+mod name;
+
+mod new;
+
 mod output;
+
+mod progress;
+
+mod place;
 
 mod put;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the views that show it come next"))]
 mod rate;
 
 mod run;
 
 mod schema;
+
+mod screen;
 
 mod serve;
 
@@ -46,9 +61,13 @@ mod signals;
 
 mod source;
 
-mod status;
+mod store;
+
+mod submit;
 
 mod tally;
+
+mod task_flags;
 
 mod text;
 
@@ -85,6 +104,7 @@ tells these and other settings.";
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Submit(Box<submit::SubmitArgs>),
     Dev(serve::DevArgs),
     Master(serve::MasterArgs),
     Agent(serve::AgentArgs),
@@ -92,7 +112,14 @@ enum Command {
     Job(job::JobCommand),
     Put(put::PutArgs),
     Get(put::GetArgs),
-    Status(status::StatusArgs),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
+    #[command(subcommand)]
+    Name(name::NameCommand),
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    Status(cluster::StatusArgs),
+    Events(events::EventsArgs),
     Schema(schema::SchemaArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -100,6 +127,8 @@ enum Command {
     Config(config::command::ConfigCommand),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    #[command(subcommand)]
+    New(new::NewCommand),
 }
 
 fn main() -> ExitCode {
@@ -129,25 +158,38 @@ impl Command {
     /// Whether it must not begin with settings that its user did not mean. Whoever has wrong ones
     /// needs what tells them so, and shells that start need their completions.
     fn heeds_settings(&self) -> bool {
-        !matches!(self, Command::Config(_) | Command::Completions(_) | Command::Man(_))
+        !matches!(
+            self,
+            Command::Config(_)
+                | Command::Completions(_)
+                | Command::Man(_)
+                | Command::New(_)
+                | Command::Schema(_)
+        )
     }
 }
 
 async fn dispatch(weir: Weir) -> Result<ExitCode> {
     match weir.command {
         Command::Run(args) => run::run(*args).await,
+        Command::Submit(args) => submit::run(*args).await,
         Command::Dev(args) => serve::dev(args).await,
         Command::Master(args) => serve::master(args).await,
         Command::Agent(args) => serve::agent(args).await,
         Command::Job(command) => job::run(command).await,
         Command::Put(args) => put::put(args).await,
         Command::Get(args) => put::get(args).await,
-        Command::Status(args) => status::run(args).await,
+        Command::Store(command) => store::run(command).await,
+        Command::Name(command) => name::run(command).await,
+        Command::Cluster(command) => cluster::run(command).await,
+        Command::Status(args) => cluster::status(args).await,
+        Command::Events(args) => events::run(args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Bench(command) => bench::run(command).await,
         Command::Config(command) => config::command::run(command, &weir.global),
         Command::Completions(args) => completions::run(&args, Weir::command()),
         Command::Man(args) => man::run(&args, Weir::command()),
+        Command::New(command) => new::run(command),
     }
 }
 

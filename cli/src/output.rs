@@ -1,7 +1,7 @@
 //! Writes what tasks wrote to our own stdout and stderr: raw for a single task, so that pipes get
 //! the guest's bytes, and line by line with `INDEX| ` before each for an array.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, Result};
 use weir_sdk::{
@@ -13,7 +13,10 @@ use weir_sdk::{
     },
 };
 
-use crate::merge::{Grain, Merge, Stream};
+use crate::{
+    merge::{Grain, Merge, Stream},
+    progress::Progress,
+};
 
 /// Which output is shown, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +35,14 @@ pub(crate) struct Printer {
     client: Client,
     show: Show,
     merge: Merge,
+    progress: Progress,
 }
 
 impl Printer {
     /// Nothing written yet.
-    pub(crate) fn new(client: Client, show: Show) -> Printer {
+    pub(crate) fn new(client: Client, show: Show, progress: Progress) -> Printer {
         let grain = if show.prefix { Grain::Lines } else { Grain::Bytes };
-        Printer { client, show, merge: Merge::new(grain) }
+        Printer { client, show, merge: Merge::new(grain), progress }
     }
 
     /// Writes what a running task wrote, as far as it continues what was written before.
@@ -107,7 +111,7 @@ impl Printer {
 
     fn lines(&self, task: u32) -> Lines {
         let prefix = if self.show.prefix { format!("{task}| ") } else { String::new() };
-        Lines { prefix, at_start: true }
+        Lines { prefix, at_start: true, progress: self.progress.clone() }
     }
 }
 
@@ -116,18 +120,42 @@ impl Printer {
 struct Lines {
     prefix: String,
     at_start: bool,
+    progress: Progress,
 }
 
 impl Lines {
     fn write(&mut self, target: Stream, bytes: &[u8]) -> Result<()> {
-        if self.prefix.is_empty() { emit(target, bytes) } else { emit(target, &self.push(bytes)) }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let pushed;
+        let bytes = match self.prefix.is_empty() {
+            true => bytes,
+            false => {
+                pushed = self.push(bytes);
+                &pushed[..]
+            }
+        };
+        self.emit(target, bytes)
     }
 
     /// Ends a line that the guest left open, where others follow.
     fn finish(&mut self, target: Stream) -> Result<()> {
         let open = !self.prefix.is_empty() && !self.at_start;
         self.at_start = true;
-        if open { emit(target, b"\n") } else { Ok(()) }
+        if open { self.emit(target, b"\n") } else { Ok(()) }
+    }
+
+    /// Writes where the line of progress is not in the way, if both are on the terminal.
+    fn emit(&self, target: Stream, bytes: &[u8]) -> Result<()> {
+        let on_terminal = match target {
+            Stream::Stdout => self.progress.is_shown() && std::io::stdout().is_terminal(),
+            Stream::Stderr => self.progress.is_shown(),
+        };
+        match on_terminal {
+            true => self.progress.above(|| emit(target, bytes)),
+            false => emit(target, bytes),
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -167,7 +195,8 @@ mod tests {
     use super::*;
 
     fn joined(pieces: &[&[u8]]) -> Vec<u8> {
-        let mut lines = Lines { prefix: "3| ".to_owned(), at_start: true };
+        let mut lines =
+            Lines { prefix: "3| ".to_owned(), at_start: true, progress: Progress::none() };
         pieces.iter().flat_map(|piece| lines.push(piece)).collect()
     }
 

@@ -7,10 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::json;
 use weir_sdk::proto::job::InputSource;
 
-use crate::{connect::MasterFlag, source::Stored, text};
+use crate::{connect::MasterFlag, json, place::Place, text};
 
 /// Put a file or a directory into the store and print its digest
 #[derive(Debug, clap::Args)]
@@ -36,10 +35,12 @@ pub(crate) struct PutArgs {
 #[command(after_help = "\
 Examples:
   weir get blake3:6437... > book.txt
-  weir get tree:blake3:d445... --out tiles")]
+  weir get tree:blake3:d445... --out tiles
+  weir get name:models/v2/README.md                a file in the tree of a name")]
 pub(crate) struct GetArgs {
-    /// `blake3:...` of a blob, `tree:blake3:...` of a tree
-    digest: Stored,
+    /// `blake3:...` of a blob, `tree:blake3:...` of a tree or `name:NAME`, and `/PATH` in a tree
+    #[arg(value_name = "DIGEST")]
+    place: Place,
     /// Where to write: a file, or the directory of a tree [default: a blob goes to stdout]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
@@ -57,13 +58,9 @@ pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
     let client = args.master.connect().await?;
     let source = client.put_path(&args.path).await.with_context(about)?;
     if args.json {
-        let kind = match source {
-            InputSource::Blob(_) => "blob",
-            InputSource::Tree(_) => "tree",
-        };
-        text::print_json(&json!({ "digest": Stored(source).to_string(), "kind": kind }))?;
+        text::print_json(&json::store::Put::new(source))?;
     } else {
-        text::print(&format!("{}\n", Stored(source)))?;
+        text::print(&format!("{source}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,13 +70,13 @@ pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
 /// # Errors
 /// When it is not in the store, is corrupt, or cannot be written.
 pub(crate) async fn get(args: GetArgs) -> Result<ExitCode> {
-    let Stored(source) = args.digest;
-    let about = || format!("cannot get {}", args.digest);
+    let about = || format!("cannot get {}", args.place);
     let client = args.master.connect().await?;
+    let source = args.place.find(&client).await?.source;
     match (args.out, source) {
         (Some(path), source) => client.download(source, &path).await.with_context(about)?,
         (None, InputSource::Tree(_)) => {
-            bail!("{} is a tree; name the directory for it with --out", args.digest)
+            bail!("{} is a tree; name the directory for it with --out", args.place)
         }
         (None, InputSource::Blob(digest)) => {
             let mut blob = client.open(digest).await.with_context(about)?;

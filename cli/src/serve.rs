@@ -144,7 +144,7 @@ async fn run_cluster(
     announce("a cluster", cluster.address(), data_dir)?;
     tokio::select! {
         biased;
-        () = interrupts.next() => {}
+        _ = interrupts.next() => {}
         failure = cluster.failed() => return Err(failure),
     }
     cluster.stop().await?;
@@ -161,7 +161,7 @@ pub(crate) async fn master(args: MasterArgs) -> Result<ExitCode> {
     announce("a master", master.address(), &args.data_dir)?;
     tokio::select! {
         biased;
-        () = interrupts.next() => {}
+        _ = interrupts.next() => {}
         failure = embed::failure(&mut master) => return Err(failure),
     }
     master.stop().await.context("the master failed")?;

@@ -81,6 +81,11 @@ impl Tally {
         self.seen.len()
     }
 
+    /// Fuel of all results.
+    pub(crate) fn fuel(&self) -> u64 {
+        self.fuel
+    }
+
     /// Whether this task's end is known.
     pub(crate) fn knows(&self, task: u32) -> bool {
         self.seen.contains(task)
@@ -92,7 +97,7 @@ impl Tally {
     }
 
     /// Tasks that neither succeeded nor were cancelled.
-    fn failed(&self) -> u32 {
+    pub(crate) fn failed(&self) -> u32 {
         self.unsuccessful() - self.cancelled
     }
 

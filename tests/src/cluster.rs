@@ -32,13 +32,19 @@ impl Weir {
     /// A command with these arguments.
     pub fn new<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Weir {
         let mut command = Command::new(binary());
-        for name in ["MASTER", "NAMESPACE", "COLOR", "QUIET", "LOG"] {
-            command.env_remove(format!("WEIR_{name}"));
-        }
-        // Nobody writes it: a test that changes settings names a file of its own.
-        let no_settings = std::env::temp_dir().join("weir-tests-have-no-settings.toml");
-        command.args(args).env("WEIR_CONFIG", no_settings).env("NO_COLOR", "1");
+        without_settings(command.args(args));
         Weir { command, stdin: None }
+    }
+
+    /// A shell that runs this script up to its first failure, where `weir` is the one under test.
+    pub fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        let mut path =
+            binary().parent().expect("a binary is in a directory").as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        without_settings(command.args(["-euc", script]).env("PATH", path));
+        command
     }
 
     /// One more argument.
@@ -409,8 +415,18 @@ pub fn poll(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// Keeps the user's settings out of a command.
+fn without_settings(command: &mut Command) {
+    for name in ["MASTER", "NAMESPACE", "COLOR", "QUIET", "LOG"] {
+        command.env_remove(format!("WEIR_{name}"));
+    }
+    // Nobody writes it: a test that changes settings names a file of its own.
+    let no_settings = std::env::temp_dir().join("weir-tests-have-no-settings.toml");
+    command.env("WEIR_CONFIG", no_settings).env("NO_COLOR", "1");
+}
+
 /// The binary `weir` beside the tests: they are run from `target/PROFILE/deps`.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let tests = std::env::current_exe().expect("a test knows its own path");
     let profile = tests.ancestors().nth(2).expect("a test is in target/PROFILE/deps");
     let binary = profile.join("weir");

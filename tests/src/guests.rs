@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// The module of an example guest.
@@ -28,6 +29,22 @@ pub fn names() -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// A Rust compiler that has the target of the guests, if there is one. As scripts/guests.sh chooses it: whichever can build a whole program.
+pub fn rust_compiler() -> Option<PathBuf> {
+    let named = std::env::var_os("WEIR_WASM_RUSTC").map(PathBuf::from);
+    let others = ["rustc", "/opt/wasm-rust/bin/rustc"].map(PathBuf::from);
+    let scratch = tempfile::tempdir().expect("a directory");
+    let probe = scratch.path().join("probe.rs");
+    fs::write(&probe, "fn main() {}").expect("a file");
+    named.into_iter().chain(others).find(|compiler| {
+        let built = Command::new(compiler)
+            .args(["--edition", "2024", "--target", "wasm32-wasip1", "-o"])
+            .args([&scratch.path().join("probe.wasm"), &probe])
+            .output();
+        built.is_ok_and(|built| built.status.success())
+    })
 }
 
 fn examples() -> PathBuf {

@@ -5,4 +5,6 @@ pub mod cluster;
 
 pub mod guests;
 
+pub mod session;
+
 pub mod simulation;

@@ -34,6 +34,27 @@ mod full_disk;
 #[path = "e2e/foreign.rs"]
 mod foreign;
 
+#[path = "e2e/settings.rs"]
+mod settings;
+
+#[path = "e2e/new.rs"]
+mod new;
+
+#[path = "e2e/terminal.rs"]
+mod terminal;
+
+#[path = "e2e/web.rs"]
+mod web;
+
+#[path = "e2e/looks.rs"]
+mod looks;
+
+#[path = "e2e/retry.rs"]
+mod retry;
+
+#[path = "e2e/names.rs"]
+mod names;
+
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 /// Says why a test does nothing on this machine, to stderr itself: the harness holds back what

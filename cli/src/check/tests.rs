@@ -49,7 +49,7 @@ fn a_file_that_is_too_large_is_refused_by_its_size() {
     let file = std::fs::File::create(&path).expect("a file");
     file.set_len(50 << 20).expect("a hole");
     let error = check(&path).err().expect("too large").to_string();
-    assert!(error.ends_with("it has 50.0 MiB, and a job file has at most 1 MiB"), "{error}");
+    assert!(error.ends_with("it has 50.0 MiB; a job file has at most 1 MiB"), "{error}");
 }
 
 #[test]
@@ -82,6 +82,29 @@ fn a_file_full_of_problems_is_told_in_a_bounded_way() {
         std::fs::write(&path, garbage.repeat((1 << 20) / garbage.len())).expect("a file");
         let shown = render(&path, &check(&path).expect("text"), &Renderer::plain());
         assert!(shown.len() < 1 << 20, "{garbage:?} is told in {} bytes", shown.len());
+    }
+}
+
+#[test]
+fn a_file_full_of_small_things_is_read_in_a_bounded_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("job.toml");
+    let stage = "[[stage]]\nmodule = \"a\"\n";
+    let many = |start: &str, one: &dyn Fn(usize) -> String, end: &str| {
+        let ones: String = (0..40_000).map(one).collect();
+        format!("{stage}{start}{ones}{end}")
+    };
+    for text in [
+        many("[stage.inputs]\n", &|n| format!("n{n} = \"a\"\n"), ""),
+        many("[stage.env]\n", &|n| format!("n{n} = \"{{inptu}}\"\n"), ""),
+        many("args = [\"", &|_| "{index}{inpt}".to_owned(), "\"]"),
+        many("foreach = [", &|_| "\"[a-z]*{a,b}\",".to_owned(), "]"),
+        many("foreach = \"", &|_| "[a-z]*".to_owned(), "\""),
+        many("", &|n| format!("unknown{n} = 1\n"), ""),
+    ] {
+        std::fs::write(&path, &text).expect("a file");
+        let shown = render(&path, &check(&path).expect("text"), &Renderer::plain());
+        assert!(shown.len() < 1 << 20);
     }
 }
 

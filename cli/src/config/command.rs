@@ -117,7 +117,7 @@ fn show(args: &ShowArgs, sources: &Sources, flags: &GlobalFlags) -> Result<ExitC
             let (value, origin) = settings.shown(key);
             table.row([key.name().to_owned(), value, origin.to_string()]);
         }
-        text::print(&table.render())?;
+        text::print_table(&table)?;
         for problem in &problems {
             text::remark(&problem.to_string());
         }

@@ -112,8 +112,11 @@ fn a_job_waits_for_an_agent_and_says_so() {
     let run = parts.master.weir(["run"]).arg(guest("echo")).args(["--", "at last"]).start();
     let mut reason = String::new();
     let waits = poll(PATIENCE, || {
-        let jobs = parts.master.weir(["job", "ls", "--json"]).run().exited_with(0).json();
-        reason = jobs[0]["waiting"][0].as_str().unwrap_or_default().to_owned();
+        let shown = parts.master.weir(["job", "show", "1", "--json"]).run();
+        // The job may not be there yet.
+        if shown.code() == Some(0) {
+            reason = shown.json()["waiting"][0].as_str().unwrap_or_default().to_owned();
+        }
         !reason.is_empty()
     });
     let _agent = parts.master.start_agent("late", &parts.data.path().join("late"), 1);

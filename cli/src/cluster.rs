@@ -1,0 +1,277 @@
+//! `weir cluster`: the cluster, its masters, its agents and its log.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use weir_sdk::{
+    proto::units::{grouped, short_bytes, short_count, short_duration},
+    view::{AgentView, ClusterStatus, MemberView},
+};
+
+use crate::{
+    connect::MasterFlag,
+    json::cluster::{Agent, Member, Status},
+    tally::count,
+    text::{self, Table, plain},
+};
+
+const NO_AGENTS: &str =
+    "no agents; `weir agent --master URL --data-dir DIR` adds the machine it is run on";
+
+/// Look at the cluster, its masters and its agents
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "\
+Examples:
+  weir cluster status
+  weir cluster members
+  weir cluster agents --live")]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster, its agents and how fast its log commits
+    Status(StatusArgs),
+    /// List its masters
+    Members(MembersArgs),
+    /// List its agents
+    Agents(AgentsArgs),
+}
+
+/// Show the cluster, its agents and how fast its log commits
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir status
+  weir status --master http://10.0.0.1:7400
+  weir cluster status --json | jq '.agents[].name'")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+/// Arguments of `members`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir cluster members
+  weir cluster members --json | jq -r '.[] | select(.leads).address'")]
+pub(crate) struct MembersArgs {
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+/// Arguments of `agents`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  weir cluster agents
+  weir cluster agents --live
+  weir cluster agents --json | jq 'map(.cpu_millis) | add'")]
+pub(crate) struct AgentsArgs {
+    /// Only those that have a session with the master
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    look: LookArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct LookArgs {
+    #[command(flatten)]
+    master: MasterFlag,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When no master answers.
+pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
+    match command {
+        ClusterCommand::Status(args) => status(args).await,
+        ClusterCommand::Members(args) => members(args).await,
+        ClusterCommand::Agents(args) => agents(args).await,
+    }
+}
+
+/// Runs `weir status`, the short form of `weir cluster status`.
+///
+/// # Errors
+/// As `run`.
+pub(crate) async fn status(StatusArgs { look }: StatusArgs) -> Result<ExitCode> {
+    let client = look.master.connect().await?;
+    let status = client.status().await?;
+    if look.json {
+        text::print_json(&Status::new(&status, client.address()))?;
+    } else {
+        text::print(&about(&status, client.address(), text::stdout_columns()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn members(MembersArgs { look }: MembersArgs) -> Result<ExitCode> {
+    let status = look.master.connect().await?.status().await?;
+    if look.json {
+        text::print_json(&status.members.iter().map(Member::from).collect::<Vec<_>>())?;
+    } else {
+        text::print_table(&members_table(&status.members))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn agents(AgentsArgs { live, look }: AgentsArgs) -> Result<ExitCode> {
+    let status = look.master.connect().await?.status().await?;
+    let agents: Vec<_> = status.agents.iter().filter(|agent| agent.live || !live).collect();
+    if look.json {
+        text::print_json(&agents.iter().map(|agent| Agent::from(*agent)).collect::<Vec<_>>())?;
+    } else if agents.is_empty() {
+        text::note(NO_AGENTS);
+    } else {
+        text::print_table(&agents_table(&agents))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn about(status: &ClusterStatus, address: &str, columns: Option<usize>) -> String {
+    let mut out = format!(
+        "{} at {address}, version {}\njobs         {} active, {} without a result\nlog          \
+         index {}, term {}, {} commits since start, p50 {}, p99 {}\n\n",
+        status.cluster,
+        plain(&status.version),
+        grouped(status.active_jobs.into()),
+        count(status.open_tasks, "task"),
+        grouped(status.applied_index),
+        grouped(status.term),
+        grouped(status.commits),
+        short_duration(status.commit_p50),
+        short_duration(status.commit_p99)
+    );
+    if status.agents.is_empty() {
+        out.push_str(&format!("{NO_AGENTS}\n"));
+    } else {
+        let agents: Vec<_> = status.agents.iter().collect();
+        out.push_str(&agents_table(&agents).render(columns));
+    }
+    out
+}
+
+fn members_table(members: &[MemberView]) -> Table {
+    let mut table =
+        Table::new(&["MEMBER", "ADDRESS", "ROLE", ">TERM", ">COMMITTED", ">APPLIED", "VERSION"]);
+    for member in members {
+        table.row([
+            member.node.to_string(),
+            member.address.clone(),
+            if member.leads { "leader" } else { "follower" }.to_owned(),
+            grouped(member.term),
+            grouped(member.committed_index),
+            grouped(member.applied_index),
+            member.version.clone(),
+        ]);
+    }
+    table
+}
+
+fn agents_table(agents: &[&AgentView]) -> Table {
+    let headings =
+        ["AGENT", "NAME", "STATE", ">CORES", ">MEMORY", ">CORES USED", ">MEMORY USED", ">FUEL/S"];
+    let mut table = Table::new(&headings);
+    for view in agents {
+        let has = view.agent.resources;
+        table.row([
+            view.agent.id.to_string(),
+            view.agent.name.clone(),
+            if view.live { "live" } else { "lost" }.to_owned(),
+            cores(has.cpu_millis),
+            short_bytes(has.memory_bytes),
+            cores(view.used.cpu_millis),
+            short_bytes(view.used.memory_bytes),
+            short_count(view.agent.fuel_per_second),
+        ]);
+    }
+    table
+}
+
+fn cores(cpu_millis: u32) -> String {
+    (f64::from(cpu_millis) / 1000.0).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use weir_sdk::proto::{
+        agent::AgentDescription,
+        id::{AgentId, ClusterId, Incarnation, NodeId},
+        limits::Resources,
+    };
+
+    use super::*;
+
+    fn status() -> ClusterStatus {
+        let agent = AgentDescription {
+            id: AgentId(1),
+            incarnation: Incarnation(2),
+            name: "pi\x07".to_owned(),
+            architecture: "aarch64".to_owned(),
+            profile: "weir-1".to_owned(),
+            resources: Resources { cpu_millis: 4500, memory_bytes: 4 << 30 },
+            fuel_per_second: 800_000_000,
+            version: "0.1.0".to_owned(),
+        };
+        let used = Resources { cpu_millis: 1000, memory_bytes: 64 << 20 };
+        let member = MemberView {
+            node: NodeId(1),
+            address: "127.0.0.1:7400".to_owned(),
+            leads: true,
+            term: 3,
+            committed_index: 12_346,
+            applied_index: 12_345,
+            version: "0.1.0".to_owned(),
+        };
+        ClusterStatus {
+            cluster: ClusterId(3),
+            version: "0.1.0".to_owned(),
+            term: 1,
+            applied_index: 12_345,
+            state_hash: "x".to_owned(),
+            agents: vec![AgentView { agent, live: true, leases: 1, used }],
+            commits: 10,
+            commit_p50: Duration::from_micros(600),
+            commit_p99: Duration::from_millis(2),
+            members: vec![member],
+            active_jobs: 2,
+            open_tasks: 1_500,
+        }
+    }
+
+    #[test]
+    fn a_cluster_shows_its_jobs_agents_and_commits() {
+        let shown = about(&status(), "127.0.0.1:7400", None);
+        for word in [
+            "cluster-0000000000000003",
+            "2 active, 1,500 tasks without a result",
+            "12,345",
+            "600 us",
+            "4.5",
+            "4.00 GiB",
+            "800 M",
+        ] {
+            assert!(shown.contains(word), "{word} in {shown}");
+        }
+        assert!(!shown.contains('\x07'));
+    }
+
+    #[test]
+    fn a_member_shows_its_role_and_how_far_it_is() {
+        let shown = members_table(&status().members).render(None);
+        let row: Vec<_> = shown.lines().nth(1).expect("a row").split_whitespace().collect();
+        let expected = ["node-1", "127.0.0.1:7400", "leader", "3", "12,346", "12,345", "0.1.0"];
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_cluster_without_agents_says_how_to_get_one() {
+        let shown = about(&ClusterStatus { agents: vec![], ..status() }, "x:1", None);
+        assert!(shown.ends_with("adds the machine it is run on\n"), "{shown}");
+    }
+}
