@@ -13,6 +13,8 @@ mod logs;
 
 mod outputs;
 
+mod report;
+
 mod change;
 
 mod retry;
@@ -47,6 +49,7 @@ pub(crate) enum JobCommand {
     Logs(logs::LogsArgs),
     /// Download what a job's tasks left in /out
     Outputs(outputs::OutputsArgs),
+    Report(report::ReportArgs),
     /// End jobs; their unfinished tasks are cancelled
     Cancel(change::CancelArgs),
     /// Run a job again: what did not succeed, or all of it
@@ -68,6 +71,7 @@ pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
         JobCommand::Wait(args) => wait::run(args).await,
         JobCommand::Logs(args) => logs::run(args).await,
         JobCommand::Outputs(args) => outputs::run(args).await,
+        JobCommand::Report(args) => report::run(args).await,
         JobCommand::Cancel(args) => change::cancel(args).await,
         JobCommand::Retry(args) => retry::run(args).await,
         JobCommand::Rm(args) => change::rm(args).await,
