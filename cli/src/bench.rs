@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use weir_sdk::{
@@ -91,12 +92,18 @@ fn parse_tasks(text: &str) -> Result<u32, String> {
 }
 
 /// What is printed; the keys are part of the command's contract.
-#[derive(Debug, Serialize)]
-struct Figures {
+/// What a bench measured.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Figures {
+    /// Tasks a second, each with a result that was read back.
     tasks_per_s: f64,
+    /// The same module in bare sandboxes on all cores of this machine.
     floor_tasks_per_s: f64,
+    /// Median of a task: of an array in its sandbox, singly from submission to the result read.
     p50_ms: f64,
+    /// 99th percentile of the same.
     p99_ms: f64,
+    /// Median time from propose to apply, in the master.
     commit_p50_ms: f64,
 }
 

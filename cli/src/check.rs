@@ -10,7 +10,6 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anyhow::Result;
-use serde_json::json;
 use weir_sdk::{
     job_file::{
         self, JobFile,
@@ -21,7 +20,7 @@ use weir_sdk::{
 };
 
 use crate::{
-    config, exit,
+    config, exit, json,
     text::{self, plain},
 };
 
@@ -244,34 +243,29 @@ fn tasks(tasks: &TasksPlan) -> String {
     }
 }
 
-fn as_json(file: &Path, checked: &Checked) -> serde_json::Value {
+fn as_json(file: &Path, checked: &Checked) -> json::local::JobCheck {
     let text = &checked.text;
-    let problems: Vec<_> = checked
-        .problems
-        .iter()
-        .map(|problem| {
-            json!({
-                "severity": problem.severity,
-                "message": problem.message,
-                "hint": problem.hint,
-                "line": line_of(text, problem.span.start),
-                "column": column_of(text, problem.span.start),
-                "span": [problem.span.start, problem.span.end],
-            })
-        })
-        .collect();
-    let job = checked.plan.as_ref().map(|plan| {
-        let stage = &plan.stage;
-        json!({
-            "name": plan.name,
-            "stages": [{
-                "name": stage.name,
-                "module": stage.module.to_string(),
-                "tasks": stage.tasks.count(),
-            }],
-        })
+    let problems = checked.problems.iter().map(|problem| json::local::CheckProblem {
+        severity: match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        },
+        message: problem.message.clone(),
+        hint: problem.hint.clone(),
+        line: line_of(text, problem.span.start),
+        column: column_of(text, problem.span.start),
+        span: [problem.span.start, problem.span.end],
     });
-    json!({ "file": file.display().to_string(), "problems": problems, "job": job })
+    let job = checked.plan.as_ref().map(|plan| json::local::CheckedJob {
+        name: plan.name.clone(),
+        stages: vec![json::local::CheckedStage {
+            name: plan.stage.name.clone(),
+            module: plan.stage.module.to_string(),
+            tasks: plan.stage.tasks.count(),
+        }],
+    });
+    let file = file.display().to_string();
+    json::local::JobCheck { file, problems: problems.collect(), job }
 }
 
 #[cfg(test)]

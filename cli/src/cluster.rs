@@ -9,7 +9,7 @@ use weir_sdk::{
 };
 
 use crate::{
-    connect::MasterFlag,
+    connect::LookArgs,
     json::cluster::{Agent, Member, Status},
     tally::count,
     text::{self, Table, plain},
@@ -70,15 +70,6 @@ pub(crate) struct AgentsArgs {
     live: bool,
     #[command(flatten)]
     look: LookArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct LookArgs {
-    #[command(flatten)]
-    master: MasterFlag,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.

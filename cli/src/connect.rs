@@ -73,6 +73,16 @@ fn in_namespace(client: &Client) -> Client {
     client.in_namespace(config::current().namespace.value.clone())
 }
 
+/// Flags of commands that look at something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LookArgs {
+    #[command(flatten)]
+    pub(crate) master: MasterFlag,
+    /// Print JSON; of a list that may be long, a line for each
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// A client, and the cluster behind it if that is this command's own.
 pub(crate) struct Connection {
     /// The client.

@@ -9,9 +9,13 @@ pub(crate) mod cluster;
 
 pub(crate) mod store;
 
+pub(crate) mod local;
+
 use schemars::{Schema, schema_for};
 
 pub(crate) use self::task::{ended_line, result_line, submitted_line, verdict_line};
+
+use crate::bench;
 
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;
@@ -37,4 +41,7 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("stored-stat", || schema_for!(store::StoredStat)),
     ("name", || schema_for!(store::Name)),
     ("name-removed", || schema_for!(store::NameRemoved)),
+    ("job-check", || schema_for!(local::JobCheck)),
+    ("config", || schema_for!(local::Config)),
+    ("bench", || schema_for!(bench::Figures)),
 ];

@@ -14,7 +14,7 @@ use weir_sdk::{
 
 use crate::{
     clock::{ago, now_ms},
-    connect::MasterFlag,
+    connect::LookArgs,
     json::{self, store::NameRemoved},
     source::Stored,
     text::{self, Table},
@@ -101,15 +101,6 @@ pub(crate) struct RmArgs {
     if_points_at: Option<Stored>,
     #[command(flatten)]
     look: LookArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct LookArgs {
-    #[command(flatten)]
-    master: MasterFlag,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.

@@ -14,7 +14,7 @@ use weir_sdk::{
 };
 
 use crate::{
-    connect::MasterFlag,
+    connect::LookArgs,
     json::store::{Blob, Entry, StoreStat, StoredStat, kind, source_of},
     place::Place,
     source::Stored,
@@ -64,15 +64,6 @@ pub(crate) struct StatArgs {
     place: Option<Place>,
     #[command(flatten)]
     look: LookArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct LookArgs {
-    #[command(flatten)]
-    master: MasterFlag,
-    /// Print JSON; of a list, a line for each
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.

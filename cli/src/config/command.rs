@@ -3,11 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::{Value, json};
 
 use super::{GlobalFlags, Key, Origin, Settings, Sources, edit};
 use crate::{
-    exit,
+    exit, json,
     text::{self, Table},
 };
 
@@ -102,15 +101,15 @@ pub(crate) fn run(command: ConfigCommand, flags: &GlobalFlags) -> Result<ExitCod
 fn show(args: &ShowArgs, sources: &Sources, flags: &GlobalFlags) -> Result<ExitCode> {
     let (settings, problems) = sources.resolve(flags);
     if args.json {
-        let problems: Vec<Value> = problems
-            .iter()
-            .map(|problem| json!({ "place": problem.place, "message": problem.message }))
-            .collect();
-        text::print_json(&json!({
-            "file": sources.path().map(|path| path.display().to_string()),
-            "settings": Key::ALL.map(|key| setting_json(&settings, key)),
-            "problems": problems,
-        }))?;
+        let problems = problems.iter().map(|problem| json::local::SettingProblem {
+            place: problem.place.to_string(),
+            message: problem.message.clone(),
+        });
+        text::print_json(&json::local::Config {
+            file: sources.path().map(|path| path.display().to_string()),
+            settings: Key::ALL.map(|key| setting(&settings, key)).into(),
+            problems: problems.collect(),
+        })?;
     } else {
         let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
         for key in Key::ALL {
@@ -125,18 +124,26 @@ fn show(args: &ShowArgs, sources: &Sources, flags: &GlobalFlags) -> Result<ExitC
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::WEIR_FAILED) })
 }
 
-fn setting_json(settings: &Settings, key: Key) -> Value {
+fn setting(settings: &Settings, key: Key) -> json::local::Setting {
     let (value, origin) = settings.shown(key);
-    let value = if key == Key::Quiet { json!(settings.quiet.value) } else { json!(value) };
+    let usual = json::local::SettingOrigin::default();
     let from = match origin {
-        Origin::Default => json!({ "kind": "default" }),
-        Origin::File { path, line } => {
-            json!({ "kind": "file", "path": path.display().to_string(), "line": line })
+        Origin::Default => json::local::SettingOrigin { kind: "default", ..usual },
+        Origin::File { path, line } => json::local::SettingOrigin {
+            kind: "file",
+            path: Some(path.display().to_string()),
+            line: Some(*line),
+            ..usual
+        },
+        Origin::Environment(name) => {
+            json::local::SettingOrigin { kind: "environment", name: Some(name), ..usual }
         }
-        Origin::Environment(name) => json!({ "kind": "environment", "name": name }),
-        Origin::Flag(name) => json!({ "kind": "flag", "name": name }),
+        Origin::Flag(name) => {
+            json::local::SettingOrigin { kind: "flag", name: Some(name), ..usual }
+        }
     };
-    json!({ "key": key.name(), "value": value, "from": from })
+    let value = if key == Key::Quiet { settings.quiet.value.into() } else { value.into() };
+    json::local::Setting { key: key.name(), value, from }
 }
 
 fn set(args: &SetArgs, sources: &Sources) -> Result<()> {

@@ -116,8 +116,10 @@ pub(crate) struct EndedLine {
     tasks: u32,
     /// Tasks that succeeded.
     succeeded: u32,
-    /// Tasks that did not succeed, cancelled ones among them.
+    /// Tasks with any other outcome, cancelled ones left out.
     failed: u32,
+    /// Tasks that were cancelled.
+    cancelled: u32,
     /// Fuel of all results.
     fuel: u64,
     /// Peak memory of the largest task, in bytes.
@@ -245,7 +247,8 @@ impl EndedLine {
             status: view.summary.status.word(),
             tasks: view.summary.tasks,
             succeeded: view.summary.tasks - tally.unsuccessful(),
-            failed: tally.unsuccessful(),
+            failed: tally.failed(),
+            cancelled: tally.unsuccessful() - tally.failed(),
             fuel: view.summary.fuel,
             peak_memory_bytes: view.summary.peak_memory_bytes,
             wall_ms,
