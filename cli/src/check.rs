@@ -5,7 +5,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -16,7 +15,7 @@ use weir_sdk::{
         problem::{Problem, Severity},
     },
     plan::{JobPlan, OutputsPlan, TasksPlan},
-    proto::units::{grouped, short_bytes, short_count, short_duration},
+    proto::units::grouped,
 };
 
 use crate::{
@@ -203,16 +202,7 @@ fn summary(file: &Path, plan: &JobPlan) -> String {
         lines.push(("input", format!("{} = {}{writable}", input.path, input.source)));
     }
     let limits = &stage.limits;
-    lines.push((
-        "limits",
-        format!(
-            "fuel {}, memory {}, time {}, output {}",
-            short_count(limits.fuel),
-            short_bytes(limits.memory_bytes),
-            short_duration(Duration::from_millis(limits.timeout_ms)),
-            short_bytes(limits.output_bytes)
-        ),
-    ));
+    lines.push(("limits", text::limits(limits)));
     lines.push(("needs", stage.resources.to_string()));
     match &stage.outputs {
         OutputsPlan::Nothing => {}

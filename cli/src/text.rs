@@ -3,11 +3,16 @@
 use std::{
     borrow::Cow,
     io::{IsTerminal as _, Write as _},
+    time::Duration,
 };
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(crate) use weir_sdk::proto::text::plain;
+use weir_sdk::proto::{
+    limits::Limits,
+    units::{short_bytes, short_count, short_duration},
+};
 
 use crate::config;
 
@@ -112,6 +117,17 @@ fn columns_of(size: Option<(terminal_size::Width, terminal_size::Height)>) -> us
     let told = size.map(|(width, _)| usize::from(width.0)).filter(|columns| *columns > 0);
     let noted = || std::env::var("COLUMNS").ok()?.parse().ok();
     told.or_else(noted).unwrap_or(80).max(LEAST_COLUMNS)
+}
+
+/// The limits of a task in a line.
+pub(crate) fn limits(limits: &Limits) -> String {
+    format!(
+        "fuel {}, memory {}, time {}, output {}",
+        short_count(limits.fuel),
+        short_bytes(limits.memory_bytes),
+        short_duration(Duration::from_millis(limits.timeout_ms)),
+        short_bytes(limits.output_bytes)
+    )
 }
 
 /// Writes text to stdout.

@@ -240,13 +240,7 @@ fn stage_part(spec: &StageSpec, stage: &StageView) -> Markup {
                 Stdin::Item => "the task's item".to_owned(),
             }))
             @for input in &spec.inputs { (row("input", format!("{} = {}", input.path, input.source))) }
-            (row("limits", format!(
-                "fuel {}, memory {}, time {}, output {}",
-                short_count(limits.fuel),
-                short_bytes(limits.memory_bytes),
-                short_duration(Duration::from_millis(limits.timeout_ms)),
-                short_bytes(limits.output_bytes)
-            )))
+            (row("limits", text::limits(limits)))
             (row("needs", spec.resources.to_string()))
             (row("retries", format!("{}; {} were needed", spec.retries, grouped(stage.retried.into()))))
             (row("task time", format!(

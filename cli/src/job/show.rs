@@ -166,16 +166,7 @@ fn about_spec(about: &mut Properties, stage: &StageSpec) {
         about.add("for each", format!("{} of {manifest}", count(stage.count.into(), "item")));
     }
     let limits = &stage.limits;
-    about.add(
-        "limits",
-        format!(
-            "fuel {}, memory {}, time {}, output {}",
-            short_count(limits.fuel),
-            short_bytes(limits.memory_bytes),
-            short_duration(Duration::from_millis(limits.timeout_ms)),
-            short_bytes(limits.output_bytes)
-        ),
-    );
+    about.add("limits", text::limits(limits));
     about.add("needs", stage.resources.to_string());
     if !stage.success_codes.is_empty() {
         let codes: Vec<String> = stage.success_codes.iter().map(i32::to_string).collect();
