@@ -10,6 +10,8 @@ mod upload;
 
 mod read;
 
+mod view;
+
 mod files;
 
 mod index;
@@ -41,9 +43,9 @@ use self::{
 };
 use crate::blocking::blocking;
 
-/// The newest format of a store's directory that this binary writes and reads. It changes with
 /// Entries of the index that are read in one transaction when all are counted.
 const STAT_PAGE: usize = 10_000;
+/// The newest format of a store's directory that this binary writes and reads. It changes with
 /// `SMALL_BLOB_BYTES` too.
 pub const FORMAT: u32 = 1;
 /// Largest blob, in bytes.

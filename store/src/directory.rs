@@ -19,7 +19,6 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource};
 
-pub(crate) use self::walk::hash_file;
 pub use self::{
     walk::{Plan, PlanError, PlannedFile, plan},
     write::{MaterializeError, materialize},
@@ -29,6 +28,7 @@ use crate::{
     blobs::SMALL_BLOB_BYTES,
     blocking::blocking,
     bounds::{MAX_DIGESTS, batches},
+    view::hash_file,
 };
 
 /// Most files and directories beneath one root: what a plan of them may cost in memory is some

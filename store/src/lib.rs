@@ -6,6 +6,8 @@
 
 pub mod blobs;
 
+pub mod view;
+
 pub mod tree;
 
 pub mod access;

@@ -29,7 +29,7 @@ use crate::{
     blobs::Stat,
     blocking::blocking,
     bounds::{MAX_BATCH_BYTES, MAX_DIGESTS, MAX_MESSAGE_BYTES, batches},
-    directory::hash_file,
+    view::hash_file,
 };
 
 /// Longest wait for an answer, or for the next chunk of one: the store may have a slow disk to sync.

@@ -14,7 +14,10 @@ use tokio_stream::Stream;
 use weir_proto::digest::Digest;
 
 use super::error::{ExportError, GetError};
-use crate::bounds::MAX_CHUNK_BYTES;
+use crate::{
+    bounds::MAX_CHUNK_BYTES,
+    view::{BlobView, HostFile, ReadAt as _, hash},
+};
 
 /// A blob as a stream of chunks of at most `MAX_CHUNK_BYTES`, one read ahead.
 ///
@@ -144,6 +147,26 @@ impl BlobFile {
         }
         check(self.expected, Digest::of(&whole))?;
         Ok(whole.into())
+    }
+
+    /// A view of the bytes, which are not verified, but as many as they should be.
+    pub(super) fn into_view(self) -> Result<BlobView, GetError> {
+        let failed = |source| GetError::Io { path: self.path.clone(), source };
+        let (expected, remaining) = (self.expected, self.remaining);
+        let file = HostFile::new(self.file).map_err(failed)?;
+        if file.len() != remaining {
+            return Err(corrupt(expected, hash(&file).map_err(failed)?.0));
+        }
+        Ok(file.into_view())
+    }
+
+    /// Reads all bytes to verify them; returns how many they are.
+    pub(super) fn verify(self) -> Result<u64, GetError> {
+        let (expected, path) = (self.expected, self.path.clone());
+        let hashed = hash(&self.into_view()?);
+        let (actual, size_bytes) = hashed.map_err(|source| GetError::Io { path, source })?;
+        check(expected, actual)?;
+        Ok(size_bytes)
     }
 
     fn copy_to(self, target: &mut File, path: &Path) -> Result<(), ExportError> {

@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, FileType, Metadata},
-    io::{self, Read as _},
+    fs::{self, FileType, Metadata},
+    io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -12,10 +12,10 @@ use bytes::Bytes;
 use weir_proto::{digest::Digest, job::InputSource};
 
 use super::{MAX_DEPTH, MAX_ENTRIES};
-use crate::tree::{Node, Tree, TreeEntry, TreeError};
-
-/// How much of a file is read at once.
-const READ_BYTES: usize = 256 << 10;
+use crate::{
+    tree::{Node, Tree, TreeEntry, TreeError},
+    view::hash_file,
+};
 
 /// Everything beneath a host path, by digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,24 +221,6 @@ impl Walk {
 
 fn read_error(path: &Path, source: io::Error) -> PlanError {
     PlanError::Read { path: path.to_owned(), source }
-}
-
-/// The digest and size in bytes of a host file; blocks.
-pub(crate) fn hash_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; READ_BYTES];
-    let mut size_bytes = 0u64;
-    loop {
-        let read = match file.read(&mut buffer) {
-            Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), size_bytes)),
-            Ok(read) => read,
-            Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&buffer[..read]);
-        size_bytes += read as u64;
-    }
 }
 
 fn kind(file_type: FileType) -> &'static str {
