@@ -240,13 +240,24 @@ impl BlobStore {
         namespace: &Namespace,
         digests: &[Digest],
     ) -> Result<Vec<Digest>, GetError> {
+        let sizes = self.sizes(namespace, digests).await?;
+        let lacked = digests.iter().zip(sizes).filter(|(_, size)| size.is_none());
+        Ok(lacked.map(|(digest, _)| *digest).collect())
+    }
+
+    /// Bytes of blobs in the order asked for; `None` for those that the namespace lacks.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub async fn sizes(
+        &self,
+        namespace: &Namespace,
+        digests: &[Digest],
+    ) -> Result<Vec<Option<u64>>, GetError> {
         let (inner, namespace) = (Arc::clone(&self.inner), namespace.clone());
         let digests = digests.to_owned();
         blocking(move || {
-            let sizes =
-                inner.index.sizes(&namespace, &digests).map_err(|source| inner.failed(source))?;
-            let lacked = digests.into_iter().zip(sizes).filter(|(_, size)| size.is_none());
-            Ok(lacked.map(|(digest, _)| digest).collect())
+            inner.index.sizes(&namespace, &digests).map_err(|source| inner.failed(source))
         })
         .await
     }

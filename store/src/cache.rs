@@ -4,6 +4,10 @@
 //! brought here is fetched again, which asks for permission. Nothing is evicted yet: the copy grows
 //! until the disk is full. The next stop on a task's way is the agent, in `weir-agent`.
 
+mod hold;
+
+mod verified;
+
 mod flights;
 
 #[cfg(test)]
@@ -17,7 +21,8 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource};
 
-use self::flights::{Flight, Flights};
+pub use self::hold::HoldError;
+use self::{flights::Flights, verified::Verified};
 use crate::{
     access::BlobSource,
     blobs::{BlobStore, ExportError, GetError, MAX_BLOB_BYTES, MAX_WHOLE_BYTES, PutError},
@@ -32,6 +37,9 @@ pub struct CachedStore {
     local: BlobStore,
     remote: RemoteStore,
     flights: Arc<Flights<FetchKey, Result<u64, FetchError>>>,
+    /// Copies on this machine that are being verified.
+    checks: Arc<Flights<FetchKey, Result<u64, FetchError>>>,
+    verified: Arc<Verified>,
 }
 
 /// What makes two fetches the same: with another bound, one may fail and the other not.
@@ -88,7 +96,13 @@ pub enum PutDirectoryError {
 impl CachedStore {
     /// A cache of `remote` in `local`, which holds nothing that the remote store lacks.
     pub fn new(local: BlobStore, remote: RemoteStore) -> CachedStore {
-        CachedStore { local, remote, flights: Arc::new(Flights::default()) }
+        CachedStore {
+            local,
+            remote,
+            flights: Arc::default(),
+            checks: Arc::default(),
+            verified: Arc::default(),
+        }
     }
 
     /// The copy on this machine.
@@ -126,21 +140,7 @@ impl CachedStore {
         max_bytes: u64,
     ) -> Result<u64, FetchError> {
         let key = (namespace.clone(), digest, max_bytes);
-        loop {
-            match self.flights.join(&key) {
-                Flight::Lead(lead) => {
-                    let result = self.download(namespace, digest, max_bytes).await;
-                    lead.land(result.clone());
-                    return result;
-                }
-                Flight::Follow(follow) => {
-                    // A leader whose caller gave up leaves nothing: somebody else leads then.
-                    if let Some(result) = follow.landed().await {
-                        return result;
-                    }
-                }
-            }
-        }
+        self.flights.share(key, || self.download(namespace, digest, max_bytes)).await
     }
 
     async fn download(
@@ -156,6 +156,7 @@ impl CachedStore {
             upload = upload.write(chunk).await.map_err(keep)?;
         }
         let (_, size_bytes) = upload.finish().await.map_err(keep)?;
+        self.verified.add(digest);
         Ok(size_bytes)
     }
 

@@ -5,6 +5,8 @@
 
 mod walk;
 
+mod trees;
+
 mod write;
 
 #[cfg(test)]
@@ -19,6 +21,7 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource};
 
+pub(crate) use self::trees::{Trees, TreesError, read_trees};
 pub use self::{
     walk::{Plan, PlanError, PlannedFile, plan},
     write::{MaterializeError, materialize},

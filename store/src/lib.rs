@@ -20,6 +20,8 @@ pub mod service;
 
 pub mod remote;
 
+pub mod image;
+
 pub mod cache;
 
 mod blocking;

@@ -18,7 +18,7 @@ pub(super) struct Flights<K, T> {
 }
 
 /// What a caller does about a key.
-pub(super) enum Flight<'a, K: Hash + Eq, T> {
+enum Flight<'a, K: Hash + Eq, T> {
     /// The work itself.
     Lead(Lead<'a, K, T>),
     /// Wait for who does it.
@@ -26,14 +26,14 @@ pub(super) enum Flight<'a, K: Hash + Eq, T> {
 }
 
 /// The duty to do the work; dropping it without a result hands the duty on.
-pub(super) struct Lead<'a, K: Hash + Eq, T> {
+struct Lead<'a, K: Hash + Eq, T> {
     flights: &'a Flights<K, T>,
     key: K,
     result: watch::Sender<Option<T>>,
 }
 
 /// The wait for another's result.
-pub(super) struct Follow<T> {
+struct Follow<T> {
     result: watch::Receiver<Option<T>>,
 }
 
@@ -54,7 +54,26 @@ impl<K, T> fmt::Debug for Flights<K, T> {
 }
 
 impl<K: Hash + Eq + Clone, T: Clone> Flights<K, T> {
-    pub(super) fn join(&self, key: &K) -> Flight<'_, K, T> {
+    /// The result of `work`, done by the first who asks for it under this key, for all who do.
+    pub(super) async fn share<F: Future<Output = T>>(&self, key: K, work: impl Fn() -> F) -> T {
+        loop {
+            match self.join(&key) {
+                Flight::Lead(lead) => {
+                    let result = work().await;
+                    lead.land(result.clone());
+                    return result;
+                }
+                Flight::Follow(follow) => {
+                    // A leader whose caller gave up leaves nothing: somebody else leads then.
+                    if let Some(result) = follow.landed().await {
+                        return result;
+                    }
+                }
+            }
+        }
+    }
+
+    fn join(&self, key: &K) -> Flight<'_, K, T> {
         let mut flying = self.flying();
         if let Some(result) = flying.get(key) {
             #[cfg(test)]
@@ -84,7 +103,7 @@ impl<K, T> Flights<K, T> {
 
 impl<K: Hash + Eq, T> Lead<'_, K, T> {
     /// Gives the result to all who wait.
-    pub(super) fn land(self, result: T) {
+    fn land(self, result: T) {
         self.result.send_replace(Some(result));
     }
 }
@@ -98,7 +117,7 @@ impl<K: Hash + Eq, T> Drop for Lead<'_, K, T> {
 
 impl<T: Clone> Follow<T> {
     /// The leader's result; `None` when it gave up.
-    pub(super) async fn landed(mut self) -> Option<T> {
+    async fn landed(mut self) -> Option<T> {
         let landed = self.result.wait_for(Option::is_some).await.ok()?;
         landed.clone()
     }

@@ -7,16 +7,17 @@ use tempfile::TempDir;
 use super::*;
 use crate::testing::{Double, Doubled, namespace, new_store, noise, serve};
 
-struct Fixture {
-    dir: TempDir,
+pub(super) struct Fixture {
+    /// The cache's disk.
+    pub(super) dir: TempDir,
     /// The remote store's own disk.
-    behind: BlobStore,
+    pub(super) behind: BlobStore,
     double: Arc<Double>,
-    cache: CachedStore,
+    pub(super) cache: CachedStore,
     _dirs: TempDir,
 }
 
-async fn new_cache() -> Fixture {
+pub(super) async fn new_cache() -> Fixture {
     let (behind_dir, behind) = new_store().await;
     let (dir, local) = new_store().await;
     let double = Double::new(behind.clone());
@@ -26,7 +27,7 @@ async fn new_cache() -> Fixture {
 }
 
 impl Fixture {
-    fn gets(&self) -> usize {
+    pub(super) fn gets(&self) -> usize {
         self.double.gets.load(Relaxed)
     }
 

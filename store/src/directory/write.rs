@@ -1,7 +1,6 @@
 //! A tree, or a blob, written to the host's disk.
 
 use std::{
-    collections::{HashMap, hash_map},
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -11,13 +10,16 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource};
 
-use super::{MAX_DEPTH, MAX_ENTRIES};
+use super::{
+    MAX_DEPTH, MAX_ENTRIES,
+    trees::{Trees, TreesError, read_trees},
+};
 use crate::{
     access::BlobSource,
     blobs::{SMALL_BLOB_BYTES, is_disk_full},
     blocking::blocking,
     bounds::batches,
-    tree::{Node, Tree, TreeError},
+    tree::{Node, TreeError},
 };
 
 /// Why a tree or blob was not written, or only in part.
@@ -85,6 +87,23 @@ pub enum MaterializeError<E: std::error::Error + 'static> {
     },
 }
 
+impl<E: std::error::Error + 'static> From<TreesError<E>> for MaterializeError<E> {
+    fn from(error: TreesError<E>) -> MaterializeError<E> {
+        match error {
+            TreesError::Source { path, source } => MaterializeError::Source { path, source },
+            TreesError::NotATree { path, digest, source } => {
+                MaterializeError::NotATree { path, digest, source }
+            }
+            TreesError::WrongSize { path, claimed, actual } => {
+                MaterializeError::WrongSize { path, claimed, actual }
+            }
+            TreesError::TooLarge { max_bytes } => MaterializeError::TooLarge { max_bytes },
+            TreesError::TooManyEntries => MaterializeError::TooManyEntries,
+            TreesError::TooDeep => MaterializeError::TooDeep,
+        }
+    }
+}
+
 /// Writes a blob to the new file `to`, or a tree into the directory `to`, which is made if absent;
 /// returns the bytes of all files.
 ///
@@ -113,7 +132,8 @@ pub async fn materialize<S: BlobSource>(
             return source.export(namespace, blob, to, max_bytes).await.map_err(fetched(to));
         }
     };
-    let layout = lay_out(source, namespace, root, to, max_bytes).await?;
+    let trees = read_trees(source, namespace, root, to, max_bytes).await?;
+    let layout = lay_out(&trees, to);
     make_directories(layout.directories).await?;
     let (small, large): (Vec<File>, Vec<File>) =
         layout.files.into_iter().partition(|file| file.size_bytes <= SMALL_BLOB_BYTES);
@@ -133,7 +153,7 @@ pub async fn materialize<S: BlobSource>(
             make_executable(&file.path).await?;
         }
     }
-    Ok(layout.size_bytes)
+    Ok(trees.size_bytes())
 }
 
 /// What is to be written, and where.
@@ -141,7 +161,6 @@ struct Layout {
     /// Parents before children.
     directories: Vec<PathBuf>,
     files: Vec<File>,
-    size_bytes: u64,
 }
 
 #[derive(Clone)]
@@ -152,83 +171,23 @@ struct File {
     executable: bool,
 }
 
-/// A directory whose tree is to be read.
-struct Pending {
-    path: PathBuf,
-    tree: Digest,
-    depth: usize,
-    claimed_bytes: Option<u64>,
-}
-
-/// Reads all trees, each once, and lays out every path they make.
-async fn lay_out<S: BlobSource>(
-    source: &S,
-    namespace: &Namespace,
-    root: Digest,
-    to: &Path,
-    max_bytes: u64,
-) -> Result<Layout, MaterializeError<S::Error>> {
-    let mut trees: HashMap<Digest, Tree> = HashMap::new();
-    let mut layout = Layout { directories: Vec::new(), files: Vec::new(), size_bytes: 0 };
-    let mut pending =
-        vec![Pending { path: to.to_owned(), tree: root, depth: 1, claimed_bytes: None }];
-    let mut entries = 0;
-    while let Some(Pending { path, tree: digest, depth, claimed_bytes }) = pending.pop() {
-        if depth > MAX_DEPTH {
-            return Err(MaterializeError::TooDeep);
-        }
-        let tree = match trees.entry(digest) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(unknown) => {
-                unknown.insert(fetch_tree(source, namespace, digest, &path).await?)
-            }
-        };
-        let actual = tree.size_bytes();
-        if let Some(claimed) = claimed_bytes
-            && claimed != actual
-        {
-            return Err(MaterializeError::WrongSize { path, claimed, actual });
-        }
-        if actual > max_bytes {
-            return Err(MaterializeError::TooLarge { max_bytes });
-        }
-        entries += tree.entries().len();
-        if entries > MAX_ENTRIES {
-            return Err(MaterializeError::TooManyEntries);
-        }
-        for entry in tree.entries() {
+/// Lays out every path that the trees make.
+fn lay_out(trees: &Trees, to: &Path) -> Layout {
+    let mut layout = Layout { directories: Vec::new(), files: Vec::new() };
+    let mut pending = vec![(to.to_owned(), trees.root)];
+    while let Some((path, tree)) = pending.pop() {
+        for entry in trees.get(tree).entries() {
             let (path, size_bytes) = (path.join(&entry.name), entry.size_bytes);
             match entry.node {
-                Node::Tree(tree) => {
-                    let claimed_bytes = Some(size_bytes);
-                    pending.push(Pending { path, tree, depth: depth + 1, claimed_bytes });
-                }
+                Node::Tree(tree) => pending.push((path, tree)),
                 Node::Blob { digest, executable } => {
                     layout.files.push(File { path, digest, size_bytes, executable });
                 }
             }
         }
         layout.directories.push(path);
-        if depth == 1 {
-            layout.size_bytes = actual;
-        }
     }
-    Ok(layout)
-}
-
-async fn fetch_tree<S: BlobSource>(
-    source: &S,
-    namespace: &Namespace,
-    digest: Digest,
-    path: &Path,
-) -> Result<Tree, MaterializeError<S::Error>> {
-    let bytes = source.get(namespace, digest).await;
-    let bytes =
-        bytes.map_err(|source| MaterializeError::Source { path: path.to_owned(), source })?;
-    Tree::decode(&bytes).map_err(|source| {
-        let path = path.to_owned();
-        MaterializeError::NotATree { path, digest, source }
-    })
+    layout
 }
 
 /// Makes the first directory if it is absent, and the others anew.
