@@ -5,15 +5,17 @@ use std::{
     future::Future,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use weir_proto::{digest::Digest, id::Namespace};
 
 use crate::{
     blobs::{BlobStore, ExportError, GetError, MAX_WHOLE_BYTES, PutError},
+    blocking::blocking,
     bounds::{MAX_BATCH_BYTES, MAX_CHUNK_BYTES},
+    view::ReadAt,
 };
 
 /// Somewhere to put blobs; each call is durable there when it returns.
@@ -36,10 +38,12 @@ pub trait BlobSink: Sync {
         blobs: Vec<Bytes>,
     ) -> impl Future<Output = Result<Vec<Digest>, Self::Error>> + Send;
 
-    /// Puts a host file in chunks; refused if its bytes do not hash to `expected`.
-    fn put_file(
+    /// Puts a blob of any size in chunks; refused if its bytes do not hash to `expected`. `path` is
+    /// what errors call it.
+    fn put_stream(
         &self,
         namespace: &Namespace,
+        bytes: Arc<dyn ReadAt>,
         path: &Path,
         expected: Digest,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -116,21 +120,24 @@ impl BlobSink for BlobStore {
         Ok(BlobStore::put_batch(self, namespace, blobs).await?)
     }
 
-    async fn put_file(
+    async fn put_stream(
         &self,
         namespace: &Namespace,
+        bytes: Arc<dyn ReadAt>,
         path: &Path,
         expected: Digest,
     ) -> Result<(), LocalError> {
-        let failed = |source| LocalError::Read { path: path.to_owned(), source };
-        let mut file = tokio::fs::File::open(path).await.map_err(failed)?;
         let mut upload = self.begin_put(namespace, Some(expected));
+        let mut offset = 0;
         loop {
-            let chunk = read_chunk(&mut file).await.map_err(failed)?;
+            let chunk = read_chunk(&bytes, offset).await;
+            let chunk =
+                chunk.map_err(|source| LocalError::Read { path: path.to_owned(), source })?;
             if chunk.is_empty() {
                 upload.finish().await?;
                 return Ok(());
             }
+            offset += chunk.len() as u64;
             upload = upload.write(chunk.into()).await?;
         }
     }
@@ -164,9 +171,13 @@ impl BlobSource for BlobStore {
 }
 
 /// The next `MAX_CHUNK_BYTES` bytes, fewer only at the end, none after it.
-pub(crate) async fn read_chunk(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    // Room for all of it at once: a growing buffer would make a file be read in small pieces.
-    let mut chunk = Vec::with_capacity(MAX_CHUNK_BYTES);
-    reader.take(MAX_CHUNK_BYTES as u64).read_to_end(&mut chunk).await?;
-    Ok(chunk)
+pub(crate) async fn read_chunk(bytes: &Arc<dyn ReadAt>, offset: u64) -> io::Result<Vec<u8>> {
+    let bytes = Arc::clone(bytes);
+    blocking(move || {
+        let mut chunk = vec![0; MAX_CHUNK_BYTES];
+        let read = bytes.read_at(offset, &mut chunk)?;
+        chunk.truncate(read);
+        Ok(chunk)
+    })
+    .await
 }

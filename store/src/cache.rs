@@ -14,6 +14,7 @@ mod flights;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,7 +28,9 @@ use crate::{
     access::BlobSource,
     blobs::{BlobStore, ExportError, GetError, MAX_BLOB_BYTES, MAX_WHOLE_BYTES, PutError},
     bounds::MAX_BATCH_BYTES,
-    directory::{MaterializeError, PutPathError, materialize, put_path},
+    directory::{
+        MaterializeError, Produced, PutPathError, PutTreeError, materialize, put_path, put_tree,
+    },
     remote::{RemoteError, RemoteStore},
 };
 
@@ -217,6 +220,19 @@ impl CachedStore {
             InputSource::Tree(digest) => Ok((digest, put.size_bytes)),
             InputSource::Blob(_) => Err(PutDirectoryError::NotADirectory { path: path.to_owned() }),
         }
+    }
+
+    /// Puts a directory that is on no disk; durable at the remote store on return. Returns its
+    /// tree's digest and the bytes of all files. No copy is kept here.
+    ///
+    /// # Errors
+    /// See `directory::put_tree`.
+    pub async fn put_tree(
+        &self,
+        namespace: &Namespace,
+        root: BTreeMap<String, Produced>,
+    ) -> Result<(Digest, u64), PutTreeError<RemoteError>> {
+        put_tree(&self.remote, namespace, root).await
     }
 }
 

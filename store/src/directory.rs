@@ -1,9 +1,13 @@
-//! Host directories into trees and back, over any store.
+//! Directories into trees and back, over any store: those of the host, and those that are on no disk.
 //!
 //! A walk follows symlinks only within the directory it was given; a tree is written only beneath
 //! the path it was given. Both hold to bounds, because either side may be hostile.
 
 mod walk;
+
+mod produced;
+
+mod send;
 
 mod trees;
 
@@ -15,24 +19,20 @@ mod tests;
 use std::{
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
+    path::{Display, Path, PathBuf},
 };
 
-use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource};
 
+use self::send::{SendError, send_files, send_trees};
 pub(crate) use self::trees::{Trees, TreesError, read_trees};
 pub use self::{
-    walk::{Plan, PlanError, PlannedFile, plan},
+    produced::{Produced, PutTreeError, put_tree},
+    send::{Place, PlannedFile},
+    walk::{Plan, PlanError, plan},
     write::{MaterializeError, materialize},
 };
-use crate::{
-    access::BlobSink,
-    blobs::SMALL_BLOB_BYTES,
-    blocking::blocking,
-    bounds::{MAX_DIGESTS, batches},
-    view::hash_file,
-};
+use crate::{access::BlobSink, blocking::blocking, view::hash_file};
 
 /// Most files and directories beneath one root: what a plan of them may cost in memory is some
 /// 60 MB.
@@ -70,6 +70,16 @@ pub enum PutPathError<E: std::error::Error + 'static> {
     },
 }
 
+impl<E: std::error::Error + 'static> From<SendError<E>> for PutPathError<E> {
+    fn from(error: SendError<E>) -> PutPathError<E> {
+        match error {
+            SendError::Changed { path } => PutPathError::Changed { path },
+            SendError::Read { path, source } => PutPathError::Read { path, source },
+            SendError::Sink { path, source } => PutPathError::Sink { path, source },
+        }
+    }
+}
+
 /// What a host path became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutPath {
@@ -96,15 +106,10 @@ pub async fn put_path<S: BlobSink>(
     let root = path.to_owned();
     let plan = blocking(move || plan(&root)).await?;
     let done = PutPath { root: plan.root, size_bytes: plan.size_bytes };
-    let refused = |source| PutPathError::Sink { path: path.to_owned(), source };
-
     send_files(sink, namespace, &plan.files, path).await?;
     // Trees go last: whoever finds one finds what it names.
-    let missing = missing(sink, namespace, plan.trees.keys()).await.map_err(refused)?;
-    let trees = missing.iter().map(|digest| plan.trees[digest].clone());
-    for batch in batches(trees, |tree| tree.len() as u64) {
-        sink.put_batch(namespace, batch).await.map_err(refused)?;
-    }
+    let sent = send_trees(sink, namespace, &plan.trees).await;
+    sent.map_err(|source| PutPathError::Sink { path: path.to_owned(), source })?;
     Ok(done)
 }
 
@@ -127,7 +132,8 @@ pub async fn put_files<S: BlobSink>(
             match hash_file(&path) {
                 Ok((digest, size_bytes)) => {
                     digests.push(digest);
-                    files.entry(digest).or_insert(PlannedFile { path, size_bytes });
+                    let place = Place::Host;
+                    files.entry(digest).or_insert(PlannedFile { path, size_bytes, place });
                 }
                 Err(source) => return Err((path, source)),
             }
@@ -140,79 +146,7 @@ pub async fn put_files<S: BlobSink>(
     Ok(digests)
 }
 
-/// Sends those of the files that the namespace lacks, many small ones at once.
-async fn send_files<S: BlobSink>(
-    sink: &S,
-    namespace: &Namespace,
-    files: &BTreeMap<Digest, PlannedFile>,
-    path: &Path,
-) -> Result<(), PutPathError<S::Error>> {
-    let missing = missing(sink, namespace, files.keys()).await;
-    let missing = missing.map_err(|source| PutPathError::Sink { path: path.to_owned(), source })?;
-    let (small, large): (Vec<_>, Vec<_>) = missing
-        .into_iter()
-        .map(|digest| (digest, &files[&digest]))
-        .partition(|(_, file)| file.size_bytes <= SMALL_BLOB_BYTES);
-    for batch in batches(small, |(_, file)| file.size_bytes) {
-        put_small(sink, namespace, batch).await?;
-    }
-    for (digest, file) in large {
-        sink.put_file(namespace, &file.path, digest)
-            .await
-            .map_err(|source| PutPathError::Sink { path: file.path.clone(), source })?;
-    }
-    Ok(())
-}
-
-async fn missing<S: BlobSink>(
-    sink: &S,
-    namespace: &Namespace,
-    digests: impl Iterator<Item = &Digest>,
-) -> Result<Vec<Digest>, S::Error> {
-    let digests: Vec<Digest> = digests.copied().collect();
-    let mut missing = Vec::new();
-    for some in digests.chunks(MAX_DIGESTS) {
-        missing.extend(sink.find_missing(namespace, some).await?);
-    }
-    // A remote store is not to be trusted with what we index by.
-    missing.sort();
-    missing.dedup();
-    missing.retain(|digest| digests.binary_search(digest).is_ok());
-    Ok(missing)
-}
-
-async fn put_small<S: BlobSink>(
-    sink: &S,
-    namespace: &Namespace,
-    batch: Vec<(Digest, &PlannedFile)>,
-) -> Result<(), PutPathError<S::Error>> {
-    let first = batch[0].1.path.clone();
-    let files: Vec<(Digest, PlannedFile)> =
-        batch.into_iter().map(|(digest, file)| (digest, file.clone())).collect();
-    let blobs = blocking(move || files.iter().map(read_again).collect::<Result<_, _>>()).await;
-    let blobs: Vec<Bytes> = blobs.map_err(|failure| match failure {
-        ReadAgain::Changed(path) => PutPathError::Changed { path },
-        ReadAgain::Failed(path, source) => PutPathError::Read { path, source },
-    })?;
-    let put = sink.put_batch(namespace, blobs).await;
-    put.map_err(|source| PutPathError::Sink { path: first, source })?;
-    Ok(())
-}
-
-enum ReadAgain {
-    Changed(PathBuf),
-    Failed(PathBuf, io::Error),
-}
-
-/// Reads a planned file's bytes, no more than were planned.
-fn read_again((digest, file): &(Digest, PlannedFile)) -> Result<Bytes, ReadAgain> {
-    use std::io::Read as _;
-    let mut bytes = Vec::with_capacity(file.size_bytes as usize);
-    std::fs::File::open(&file.path)
-        .and_then(|open| open.take(file.size_bytes + 1).read_to_end(&mut bytes))
-        .map_err(|source| ReadAgain::Failed(file.path.clone(), source))?;
-    if Digest::of(&bytes) != *digest {
-        return Err(ReadAgain::Changed(file.path.clone()));
-    }
-    Ok(bytes.into())
+/// A path within a tree, for people.
+pub(crate) fn shown(path: &Path) -> Display<'_> {
+    if path.as_os_str().is_empty() { Path::new(".").display() } else { path.display() }
 }

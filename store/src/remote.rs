@@ -10,10 +10,10 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, path::Path, pin::pin, time::Duration};
+use std::{future::Future, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{io::AsyncRead, sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, transport::Channel};
 use weir_proto::{
@@ -29,7 +29,7 @@ use crate::{
     blobs::Stat,
     blocking::blocking,
     bounds::{MAX_BATCH_BYTES, MAX_DIGESTS, MAX_MESSAGE_BYTES, batches},
-    view::hash_file,
+    view::{BlobView, HostFile, ReadAt, hash},
 };
 
 /// Longest wait for an answer, or for the next chunk of one: the store may have a slow disk to sync.
@@ -140,8 +140,8 @@ impl RemoteStore {
         for batch in batches(blobs, |blob| blob.len() as u64) {
             let expected: Vec<Digest> = batch.iter().map(|blob| Digest::of(blob)).collect();
             if batch[0].len() as u64 > MAX_BATCH_BYTES {
-                self.stream(namespace, expected[0], &mut &batch[0][..], Path::new("memory"))
-                    .await?;
+                let bytes = Arc::new(BlobView::from(batch[0].clone()));
+                self.put_stream(namespace, bytes, Path::new("memory"), expected[0]).await?;
             } else {
                 self.put_one_batch(namespace, batch, &expected).await?;
             }
@@ -177,73 +177,17 @@ impl RemoteStore {
         path: &Path,
     ) -> Result<(Digest, u64), RemoteError> {
         let owned = path.to_owned();
-        let (digest, size_bytes) = blocking(move || hash_file(&owned))
-            .await
-            .map_err(|source| RemoteError::Read { path: path.to_owned(), source })?;
+        let hashed = blocking(move || {
+            let file = HostFile::open(&owned)?;
+            let (digest, size_bytes) = hash(&file)?;
+            Ok((file, digest, size_bytes))
+        });
+        let (file, digest, size_bytes) =
+            hashed.await.map_err(|source| RemoteError::Read { path: path.to_owned(), source })?;
         if !self.find_missing(namespace, &[digest]).await?.is_empty() {
-            self.upload(namespace, path, digest).await?;
+            self.put_stream(namespace, Arc::new(file), path, digest).await?;
         }
         Ok((digest, size_bytes))
-    }
-
-    /// Sends a host file in chunks; the store refuses it if it does not hash to `expected`.
-    async fn upload(
-        &self,
-        namespace: &Namespace,
-        path: &Path,
-        expected: Digest,
-    ) -> Result<(), RemoteError> {
-        let file = tokio::fs::File::open(path).await;
-        let mut file =
-            file.map_err(|source| RemoteError::Read { path: path.to_owned(), source })?;
-        self.stream(namespace, expected, &mut file, path).await
-    }
-
-    /// Puts what `reader` gives. A digest is always announced: a reader that fails half way ends the
-    /// stream of chunks, and only the digest tells the store that this is not the blob's end.
-    async fn stream(
-        &self,
-        namespace: &Namespace,
-        expected: Digest,
-        reader: &mut (impl AsyncRead + Unpin),
-        path: &Path,
-    ) -> Result<(), RemoteError> {
-        let (chunks, sent) = mpsc::channel(CHUNKS_AHEAD);
-        let mut client = self.client.clone();
-        let mut call = pin!(client.put(ReceiverStream::new(sent)));
-        let mut first = wire::PutRequest {
-            namespace: namespace.as_str().to_owned(),
-            digest: expected.to_wire(),
-            data: Vec::new(),
-        };
-        let send = async move {
-            loop {
-                let data = read_chunk(reader)
-                    .await
-                    .map_err(|source| RemoteError::Read { path: path.to_owned(), source })?;
-                let last = data.is_empty();
-                let message = wire::PutRequest { data, ..std::mem::take(&mut first) };
-                match timeout(ANSWER_TIMEOUT, chunks.send(message)).await {
-                    // Nobody listens any more: the answer is there, and says why.
-                    Ok(Err(_)) => return Ok(()),
-                    Ok(Ok(())) if last => return Ok(()),
-                    Ok(Ok(())) => {}
-                    Err(_) => return Err(RemoteError::silent(ANSWER_TIMEOUT)),
-                }
-            }
-        };
-        let answer = tokio::select! {
-            biased;
-            answer = &mut call => answer.map_err(RemoteError::from_status)?.into_inner(),
-            done = send => {
-                done?;
-                answered(call).await?
-            }
-        };
-        if answer.digest != expected.0 {
-            return Err(RemoteError::WrongAnswer { what: "the digest of another blob" });
-        }
-        Ok(())
     }
 
     /// A whole blob, verified.
@@ -339,13 +283,53 @@ impl BlobSink for RemoteStore {
         RemoteStore::put_batch(self, namespace, blobs).await
     }
 
-    async fn put_file(
+    /// A digest is always announced: bytes that cannot be read half way end the stream of chunks,
+    /// and only the digest tells the store that this is not the blob's end.
+    async fn put_stream(
         &self,
         namespace: &Namespace,
+        bytes: Arc<dyn ReadAt>,
         path: &Path,
         expected: Digest,
     ) -> Result<(), RemoteError> {
-        self.upload(namespace, path, expected).await
+        let (chunks, sent) = mpsc::channel(CHUNKS_AHEAD);
+        let mut client = self.client.clone();
+        let mut call = pin!(client.put(ReceiverStream::new(sent)));
+        let mut first = wire::PutRequest {
+            namespace: namespace.as_str().to_owned(),
+            digest: expected.to_wire(),
+            data: Vec::new(),
+        };
+        let send = async move {
+            let mut offset = 0;
+            loop {
+                let data = read_chunk(&bytes, offset)
+                    .await
+                    .map_err(|source| RemoteError::Read { path: path.to_owned(), source })?;
+                offset += data.len() as u64;
+                let last = data.is_empty();
+                let message = wire::PutRequest { data, ..std::mem::take(&mut first) };
+                match timeout(ANSWER_TIMEOUT, chunks.send(message)).await {
+                    // Nobody listens any more: the answer is there, and says why.
+                    Ok(Err(_)) => return Ok(()),
+                    Ok(Ok(())) if last => return Ok(()),
+                    Ok(Ok(())) => {}
+                    Err(_) => return Err(RemoteError::silent(ANSWER_TIMEOUT)),
+                }
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = &mut call => answer.map_err(RemoteError::from_status)?.into_inner(),
+            done = send => {
+                done?;
+                answered(call).await?
+            }
+        };
+        if answer.digest != expected.0 {
+            return Err(RemoteError::WrongAnswer { what: "the digest of another blob" });
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use tempfile::TempDir;
 

@@ -11,14 +11,17 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, job::InputSource};
 
-use super::{MAX_DEPTH, MAX_ENTRIES};
+use super::{
+    MAX_DEPTH, MAX_ENTRIES,
+    send::{Place, PlannedFile},
+};
 use crate::{
     tree::{Node, Tree, TreeEntry, TreeError},
     view::hash_file,
 };
 
 /// Everything beneath a host path, by digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// What the path itself becomes.
     pub root: InputSource,
@@ -28,15 +31,6 @@ pub struct Plan {
     pub files: BTreeMap<Digest, PlannedFile>,
     /// Encoded trees, each once.
     pub trees: BTreeMap<Digest, Bytes>,
-}
-
-/// Where a file's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedFile {
-    /// One host path that had them.
-    pub path: PathBuf,
-    /// How many they are.
-    pub size_bytes: u64,
 }
 
 /// Why a host path cannot be put.
@@ -154,7 +148,8 @@ impl Walk {
             return Err(PlanError::Unsupported { kind: kind(metadata.file_type()), path });
         }
         let (digest, size_bytes) = hash_file(&path).map_err(|source| read_error(&path, source))?;
-        self.files.entry(digest).or_insert(PlannedFile { path, size_bytes });
+        let place = Place::Host;
+        self.files.entry(digest).or_insert(PlannedFile { path, size_bytes, place });
         let executable = metadata.permissions().mode() & 0o111 != 0;
         Ok((Node::Blob { digest, executable }, size_bytes))
     }

@@ -52,7 +52,8 @@ async fn a_file_that_changed_after_its_hashing_is_refused() {
     let path = dir.path().join("file");
     fs::write(&path, noise(3 << 20, 1)).unwrap();
     let planned = Digest::of(b"as it was");
-    let refused = BlobSink::put_file(&remote, &namespace("a"), &path, planned).await;
+    let file = Arc::new(HostFile::open(&path).unwrap());
+    let refused = remote.put_stream(&namespace("a"), file, &path, planned).await;
     assert!(matches!(refused, Err(RemoteError::Damaged { .. })));
     assert_eq!(store.find_missing(&namespace("a"), &[planned]).await.unwrap(), [planned]);
 }

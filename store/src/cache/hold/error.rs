@@ -1,12 +1,12 @@
 //! What can go wrong when something is brought here whole.
 
-use std::path::{Display, Path, PathBuf};
+use std::path::PathBuf;
 
 use weir_proto::digest::Digest;
 
 use crate::{
     cache::FetchError,
-    directory::{MAX_DEPTH, MAX_ENTRIES, TreesError},
+    directory::{MAX_DEPTH, MAX_ENTRIES, TreesError, shown},
     tree::TreeError,
 };
 
@@ -64,11 +64,6 @@ pub enum HoldError {
     /// Deeper than the bound.
     #[error("the tree is more than {MAX_DEPTH} directories deep")]
     TooDeep,
-}
-
-/// A path within a tree, for people.
-fn shown(path: &Path) -> Display<'_> {
-    if path.as_os_str().is_empty() { Path::new(".").display() } else { path.display() }
 }
 
 impl From<TreesError<FetchError>> for HoldError {
