@@ -44,7 +44,7 @@ pub use self::scratch::ScratchError;
 use self::{lane::Lane, prepare::Prepared, queue::RunQueue, scratch::Scratch};
 use crate::{data::TaskData, modules::ModuleCache, sandbox::Sandbox};
 
-/// Most lanes that are prepared at once: each may hold a whole module and its code in memory.
+/// Most lanes that fetch and lay out inputs at once; how many compile is the compiler's affair.
 const MAX_PREPARING: usize = 8;
 
 /// Most lanes that are kept prepared without having tasks, in case their lease gets more.

@@ -15,6 +15,8 @@ mod remote_data;
 
 pub mod modules;
 
+pub mod compiler;
+
 pub mod sandbox;
 
 pub mod profile;
@@ -45,6 +47,7 @@ use weir_store::{
 
 use crate::{
     calibrate::CalibrateError,
+    compiler::CompilerConfig,
     executor::{Executor, ExecutorConfig, ExecutorError},
     link::Link,
     modules::{ModuleCache, ModuleError},
@@ -73,6 +76,8 @@ pub struct AgentConfig {
     pub cores: usize,
     /// Memory it lends, in bytes.
     pub memory_bytes: u64,
+    /// How it compiles modules.
+    pub compiler: CompilerConfig,
 }
 
 /// A running agent.
@@ -149,7 +154,8 @@ impl Agent {
         let sandbox = Arc::new(Sandbox::new(SandboxConfig {
             max_instances: resources.cpu_millis / MIN_CPU_MILLIS,
         })?);
-        let modules = Arc::new(ModuleCache::open(path.join("modules"), sandbox.clone())?);
+        let modules =
+            Arc::new(ModuleCache::open(path.join("modules"), sandbox.clone(), config.compiler)?);
         let description = AgentDescription {
             id,
             incarnation: Incarnation(random(path)?),

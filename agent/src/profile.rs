@@ -59,15 +59,28 @@ const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// # Errors
 /// Whatever Wasmtime says when the host cannot do it, such as too little address space.
 pub fn engine(max_instances: u32) -> wasmtime::Result<Engine> {
-    Engine::new(&config(max_instances))
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
+    Engine::new(&config)
 }
 
-fn config(max_instances: u32) -> Config {
+/// Makes an engine that compiles for every engine of this profile and has no pool: it never runs
+/// anything, and a process with little address space can make it.
+///
+/// # Errors
+/// Whatever Wasmtime says when this machine's processor is not known to it.
+pub fn compiling_engine() -> wasmtime::Result<Engine> {
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
+/// All that compiled code depends on.
+fn config() -> Config {
     let mut config = Config::new();
     code(&mut config);
     features(&mut config);
     memory(&mut config);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
     config
 }
 
@@ -209,6 +222,24 @@ mod tests {
         let large = engine(9).expect("an engine");
         assert_eq!(fingerprint(&small_engine()), fingerprint(&large));
         assert!(fingerprint(&large).starts_with("weir-1-"));
+    }
+
+    #[test]
+    fn what_the_compiling_engine_makes_the_running_one_loads() {
+        let (compiling, running) = (compiling_engine().expect("an engine"), small_engine());
+        let text = "(module (memory 1) (data (i32.const 0) \"x\") (table 1 funcref)
+            (type (struct (field i32)))
+            (func (export \"_start\") (drop (struct.new_default 0)) (memory.fill
+                (i32.const 0) (i32.const 0) (i32.const 0))))";
+        let compiled = compiling.precompile_module(&wat::parse_str(text).unwrap()).unwrap();
+        assert_eq!(fingerprint(&compiling), fingerprint(&running));
+        // SAFETY: the bytes come from `precompile_module` in the line above.
+        let module = unsafe { Module::deserialize(&running, &compiled) }.expect("it loads");
+        let mut store = wasmtime::Store::new(&running, ());
+        store.set_fuel(1_000_000).unwrap();
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("an instance");
+        let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
+        start.call(&mut store, ()).expect("it runs");
     }
 
     #[test]

@@ -10,11 +10,15 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use weir_agent::{Agent, AgentConfig, floor::floor_tasks_per_s};
+use weir_agent::{
+    Agent, AgentConfig,
+    compiler::{CompilerConfig, limits::CompileLimits},
+    floor::floor_tasks_per_s,
+};
 use weir_master::{Master, MasterConfig};
 use weir_sdk::{Client, proto::limits::Limits};
 
-use crate::machine;
+use crate::{compile_module, machine};
 
 /// Longest wait for the agent of an embedded cluster to be there.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +34,8 @@ pub(crate) struct Offer {
     pub(crate) cores: usize,
     /// Memory for tasks.
     pub(crate) memory_bytes: u64,
+    /// What compiling one module may take.
+    pub(crate) compile: CompileLimits,
 }
 
 impl Offer {
@@ -43,6 +49,10 @@ impl Offer {
             name: name.unwrap_or_else(machine::name),
             cores: cores.unwrap_or_else(machine::cores),
             memory_bytes: memory_bytes.unwrap_or_else(machine::task_memory_bytes),
+            compile: CompileLimits {
+                memory_bytes: machine::compile_memory_bytes(),
+                ..CompileLimits::default()
+            },
         }
     }
 }
@@ -169,8 +179,11 @@ pub(crate) async fn failure(master: &mut Master) -> anyhow::Error {
 /// When the data cannot be used.
 pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer) -> Result<Agent> {
     let about = format!("cannot start an agent with data in {}", data_dir.display());
-    let Offer { name, cores, memory_bytes } = offer;
-    Agent::start(AgentConfig { data_dir, master, name, cores, memory_bytes }).await.context(about)
+    let Offer { name, cores, memory_bytes, compile } = offer;
+    let place = compile_module::in_a_child().context(about.clone())?;
+    let compiler = CompilerConfig { place, limits: compile, cores };
+    let config = AgentConfig { data_dir, master, name, cores, memory_bytes, compiler };
+    Agent::start(config).await.context(about)
 }
 
 /// Waits until a cluster has an agent, so that a job is not refused or delayed for want of one.

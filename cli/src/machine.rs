@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Result, bail};
+use weir_agent::compiler::limits::DEFAULT_MEMORY_BYTES;
 
 /// What an agent offers where nothing says how much memory there is.
 const FALLBACK_MEMORY_BYTES: u64 = 1 << 30;
@@ -12,18 +13,26 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
-/// Memory an agent offers to tasks: three quarters of what the machine or its container has.
+/// Memory an agent offers to tasks: three quarters of what there is.
 pub(crate) fn task_memory_bytes() -> u64 {
+    memory_bytes().map_or(FALLBACK_MEMORY_BYTES, |total| total / 4 * 3)
+}
+
+/// Memory for compiling one module: the quarter that tasks leave, if that is less than usual.
+pub(crate) fn compile_memory_bytes() -> u64 {
+    memory_bytes().map_or(DEFAULT_MEMORY_BYTES, |total| DEFAULT_MEMORY_BYTES.min(total / 4))
+}
+
+/// What the machine or its container has, where anything says so.
+fn memory_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
     let container = fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()
         .and_then(|text| text.trim().parse::<u64>().ok());
-    let total = match (machine, container) {
-        (Some(machine), Some(container)) => machine.min(container),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => return FALLBACK_MEMORY_BYTES,
-    };
-    total / 4 * 3
+    match (machine, container) {
+        (Some(machine), Some(container)) => Some(machine.min(container)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// `MemTotal` of `/proc/meminfo`, which counts in KiB.
@@ -74,5 +83,6 @@ mod tests {
     #[test]
     fn this_machine_has_something() {
         assert!(cores() > 0 && task_memory_bytes() > 0 && !name().is_empty());
+        assert!((1..=DEFAULT_MEMORY_BYTES).contains(&compile_memory_bytes()));
     }
 }

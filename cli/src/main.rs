@@ -9,6 +9,8 @@ mod clock;
 
 mod cluster;
 
+mod compile_module;
+
 mod completions;
 
 mod config;
@@ -132,6 +134,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(args) = compile_module::asked(std::env::args_os()) {
+        return compile_module::run(args);
+    }
     let sources = config::Sources::here();
     let (usual, _) = sources.resolve(&config::GlobalFlags::default());
     let command = help::grouped(Weir::command()).color(usual.color.value.of_help());

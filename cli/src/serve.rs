@@ -5,10 +5,14 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use weir_sdk::proto::{job::MAX_NAME_BYTES, units::parse_bytes};
+use weir_sdk::proto::{
+    job::MAX_NAME_BYTES,
+    units::{parse_bytes, parse_duration},
+};
 
 use crate::{
     config,
@@ -28,11 +32,26 @@ pub(crate) struct OfferFlags {
     /// Memory for tasks [default: three quarters of this machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
+    /// Processor time that compiling one module may take; a task whose module takes more ends as
+    /// `compile_limit` [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = parse_compile_time)]
+    compile_time: Option<Duration>,
+    /// Memory that compiling one module may take, not counted in --memory [default: 4GiB, or a
+    /// quarter of this machine's if that is less]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    compile_memory: Option<u64>,
 }
 
 impl OfferFlags {
     fn offer(&self, name: Option<String>) -> Offer {
-        Offer::new(name, self.cores.map(NonZeroUsize::get), self.memory)
+        let mut offer = Offer::new(name, self.cores.map(NonZeroUsize::get), self.memory);
+        if let Some(time) = self.compile_time {
+            offer.compile.cpu_seconds = time.as_secs();
+        }
+        if let Some(bytes) = self.compile_memory {
+            offer.compile.memory_bytes = bytes;
+        }
+        offer
     }
 }
 
@@ -100,6 +119,15 @@ pub(crate) struct AgentArgs {
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400".to_owned())
+}
+
+/// The system counts processor time in whole seconds.
+fn parse_compile_time(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
+    if time.as_secs() == 0 || time.subsec_nanos() != 0 {
+        return Err("write whole seconds, at least `1s`".to_owned());
+    }
+    Ok(time)
 }
 
 /// A master refuses an agent whose name could steer a terminal; better said here.
@@ -210,6 +238,13 @@ mod tests {
         assert_eq!(parse_listen("localhost:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
         assert!(parse_listen("7400").is_err());
         assert!(parse_listen("example.org:7400").is_err());
+    }
+
+    #[test]
+    fn the_time_to_compile_is_whole_seconds() {
+        assert_eq!(parse_compile_time("2m"), Ok(Duration::from_secs(120)));
+        assert!(parse_compile_time("1500ms").is_err());
+        assert!(parse_compile_time("0s").is_err());
     }
 
     #[test]

@@ -325,6 +325,17 @@ impl Server {
         Server::dev_at(data_dir, "127.0.0.1:0")
     }
 
+    /// Starts a whole cluster with more flags, and with data of its own that goes with it.
+    ///
+    /// # Panics
+    /// As `dev`.
+    pub fn with_flags(flags: &[&str]) -> Server {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let dev = Weir::new(["dev", "--listen", "127.0.0.1:0"]).args(flags);
+        let server = Server::listening(dev, data.path());
+        Server { _data: Some(data), ..server }
+    }
+
     /// Starts a whole cluster that listens at this address, where one was before.
     ///
     /// # Panics
@@ -353,6 +364,11 @@ impl Server {
     /// Where it listens: `127.0.0.1:PORT`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The id of its process in the operating system.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends it at once, as a power cut would.

@@ -5,6 +5,10 @@ pub mod cluster;
 
 pub mod guests;
 
+pub mod bombs;
+
+pub mod processes;
+
 pub mod session;
 
 pub mod simulation;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     data::{DataError, TaskData, chain},
-    modules::{ModuleError, ReadyModule},
+    modules::{ModuleError, ReadyModule, Refusal},
 };
 
 /// What a lane's tasks share.
@@ -52,10 +52,12 @@ enum PrepareError {
 
 /// Fetches, compiles and lays out what a lane needs.
 pub(super) async fn prepare(shared: &Shared, lane: &Lane) -> Result<Arc<Prepared>, NotPrepared> {
-    let _permit = shared.preparing.acquire().await.expect("the semaphore is never closed");
     try_prepare(shared, lane).await.map(Arc::new).map_err(|error| match error {
-        PrepareError::Module(ModuleError::Invalid { reason }) => {
+        PrepareError::Module(ModuleError::Refused(Refusal::Invalid { reason })) => {
             NotPrepared::Refused(Outcome::InvalidModule { reason })
+        }
+        PrepareError::Module(ModuleError::Refused(Refusal::CompileLimit { reason })) => {
+            NotPrepared::Refused(Outcome::CompileLimit { reason })
         }
         PrepareError::Module(ModuleError::Data(DataError::NotFound(digest)))
         | PrepareError::Data(DataError::NotFound(digest)) => {
@@ -71,6 +73,8 @@ pub(super) async fn prepare(shared: &Shared, lane: &Lane) -> Result<Arc<Prepared
 async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareError> {
     let (data, spec, namespace) = (&shared.data, &lane.spec, &lane.namespace);
     let module = shared.modules.get(spec.module, || data.get(namespace, spec.module)).await?;
+    // Only now: whoever waits for a compiler keeps nobody from preparing what is compiled already.
+    let _permit = shared.preparing.acquire().await.expect("the semaphore is never closed");
     let stdin = match spec.stdin {
         Stdin::Blob(digest) => data.get(namespace, digest).await?,
         Stdin::Empty | Stdin::Item => Bytes::new(),

@@ -14,7 +14,7 @@ use weir_proto::{
 };
 
 use super::*;
-use crate::{data::MemoryData, profile::PROFILE, sandbox::SandboxConfig};
+use crate::{compiler::CompilerConfig, data::MemoryData, profile::PROFILE, sandbox::SandboxConfig};
 
 const WASI: &str = "wasi_snapshot_preview1";
 
@@ -29,7 +29,11 @@ impl Bench {
         let config = SandboxConfig { max_instances: 20 };
         let sandbox = Arc::new(Sandbox::new(config).expect("a sandbox"));
         let dir = tempfile::tempdir().expect("a directory");
-        let modules = ModuleCache::open(dir.path().join("modules"), sandbox.clone());
+        let modules = ModuleCache::open(
+            dir.path().join("modules"),
+            sandbox.clone(),
+            CompilerConfig::in_this_process(),
+        );
         let data = Arc::new(MemoryData::new());
         let executor = Executor::start(
             ExecutorConfig { workers, scratch_dir: dir.path().join("scratch") },
