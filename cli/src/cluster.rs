@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use weir_sdk::{
     proto::units::{grouped, short_bytes, short_count, short_duration},
     view::{AgentView, ClusterStatus, MemberView},
 };
 
 use crate::{
+    completions::candidates,
     connect::LookArgs,
     json::cluster::{Agent, Member, Status},
     tally::count,
@@ -63,8 +64,12 @@ pub(crate) struct MembersArgs {
 Examples:
   weir cluster agents
   weir cluster agents --live
+  weir cluster agents big                          one, by its name or its id
   weir cluster agents --json | jq 'map(.cpu_millis) | add'")]
 pub(crate) struct AgentsArgs {
+    /// Only these: their names or ids [default: all]
+    #[arg(value_name = "AGENT", add = candidates::agents())]
+    agents: Vec<String>,
     /// Only those that have a session with the master
     #[arg(long)]
     live: bool,
@@ -109,17 +114,28 @@ async fn members(MembersArgs { look }: MembersArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn agents(AgentsArgs { live, look }: AgentsArgs) -> Result<ExitCode> {
+async fn agents(AgentsArgs { agents: wanted, live, look }: AgentsArgs) -> Result<ExitCode> {
     let status = look.master.connect().await?.status().await?;
-    let agents: Vec<_> = status.agents.iter().filter(|agent| agent.live || !live).collect();
+    if let Some(unknown) = wanted.iter().find(|word| !status.agents.iter().any(|a| is(a, word))) {
+        bail!("there is no agent {unknown:?}; `weir cluster agents` lists what there is");
+    }
+    let mut agents: Vec<_> = status.agents.iter().filter(|agent| agent.live || !live).collect();
+    agents.retain(|agent| wanted.is_empty() || wanted.iter().any(|word| is(agent, word)));
     if look.json {
         text::print_json(&agents.iter().map(|agent| Agent::from(*agent)).collect::<Vec<_>>())?;
-    } else if agents.is_empty() {
+    } else if status.agents.is_empty() {
         text::note(NO_AGENTS);
+    } else if agents.is_empty() {
+        text::note("none of them is live; without --live those that are lost are listed too");
     } else {
         text::print_table(&agents_table(&agents))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether an agent is meant by a word: its name, which several may have, or its id.
+fn is(view: &AgentView, word: &str) -> bool {
+    view.agent.name == word || view.agent.id.to_string() == word
 }
 
 fn about(status: &ClusterStatus, address: &str, columns: Option<usize>) -> String {

@@ -22,14 +22,14 @@ use tracing_subscriber::EnvFilter;
 use weir_sdk::proto::id::Namespace;
 
 use self::file::ConfigFile;
-use crate::connect::DEFAULT_ADDRESS;
+use crate::{completions::candidates, connect::DEFAULT_ADDRESS};
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalFlags {
     /// Namespace of jobs and data [default: `default`]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = candidates::namespaces())]
     namespace: Option<Namespace>,
     /// When to use colours [default: auto, on a terminal and without NO_COLOR]
     #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
@@ -200,7 +200,7 @@ impl Settings {
     }
 
     /// Reads a value, which takes the place of the one before; or says what is wrong with it.
-    fn set(&mut self, key: Key, text: &str, origin: Origin) -> Result<(), String> {
+    pub(crate) fn set(&mut self, key: Key, text: &str, origin: Origin) -> Result<(), String> {
         match key {
             Key::Master => self.master = Setting { value: parse_master(text)?, origin },
             Key::Namespace => {

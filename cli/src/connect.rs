@@ -15,7 +15,7 @@ use crate::{
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
 
 /// Which master.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct MasterFlag {
     /// Address of the cluster's master [default: WEIR_MASTER, or the setting `master`, or
     /// 127.0.0.1:7400]

@@ -138,6 +138,9 @@ fn main() -> ExitCode {
         return compile_module::run(args);
     }
     let sources = config::Sources::here();
+    if let Some(answered) = completions::answer(Weir::command(), &sources) {
+        return answered;
+    }
     let (usual, _) = sources.resolve(&config::GlobalFlags::default());
     let command = help::grouped(Weir::command()).color(usual.color.value.of_help());
     let matches = command.get_matches();
@@ -192,7 +195,7 @@ async fn dispatch(weir: Weir) -> Result<ExitCode> {
         Command::Schema(args) => schema::run(&args),
         Command::Bench(command) => bench::run(command).await,
         Command::Config(command) => config::command::run(command, &weir.global),
-        Command::Completions(args) => completions::run(&args, Weir::command()),
+        Command::Completions(args) => completions::run(&args, &Weir::command()),
         Command::Man(args) => man::run(&args, Weir::command()),
         Command::New(command) => new::run(command),
     }

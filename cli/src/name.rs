@@ -14,6 +14,7 @@ use weir_sdk::{
 
 use crate::{
     clock::{ago, now_ms},
+    completions::candidates,
     connect::LookArgs,
     json::{self, store::NameRemoved},
     source::Stored,
@@ -47,8 +48,10 @@ Examples:
   weir run --in text=name:words count.wasm")]
 pub(crate) struct SetArgs {
     /// The name: letters, digits, `.`, `_`, `-`, with `/` between parts
+    #[arg(add = candidates::names())]
     name: Name,
     /// A path here, a digest, or `name:NAME` of another name
+    #[arg(add = candidates::sources())]
     source: Source,
     /// Only if there is no such name yet
     #[arg(long, conflicts_with = "if_points_at")]
@@ -68,6 +71,7 @@ Examples:
   weir get $(weir name get words)        the same as `weir get name:words`")]
 pub(crate) struct GetArgs {
     /// The name
+    #[arg(add = candidates::names())]
     name: Name,
     #[command(flatten)]
     look: LookArgs,
@@ -81,7 +85,7 @@ Examples:
   weir name ls models/")]
 pub(crate) struct LsArgs {
     /// Only names that begin with this
-    #[arg(default_value = "", hide_default_value = true)]
+    #[arg(default_value = "", hide_default_value = true, add = candidates::names())]
     prefix: String,
     #[command(flatten)]
     look: LookArgs,
@@ -95,6 +99,7 @@ Examples:
   weir name rm words --if $(weir name get words)")]
 pub(crate) struct RmArgs {
     /// The name
+    #[arg(add = candidates::names())]
     name: Name,
     /// Only if it points at this
     #[arg(long = "if", value_name = "DIGEST", id = "if_points_at")]

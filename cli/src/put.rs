@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use weir_sdk::proto::job::InputSource;
 
-use crate::{connect::MasterFlag, json, place::Place, text};
+use crate::{completions::candidates, connect::MasterFlag, json, place::Place, text};
 
 /// Put a file or a directory into the store and print its digest
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ Examples:
   weir get name:models/v2/README.md                a file in the tree of a name")]
 pub(crate) struct GetArgs {
     /// `blake3:...` of a blob, `tree:blake3:...` of a tree or `name:NAME`, and `/PATH` in a tree
-    #[arg(value_name = "DIGEST")]
+    #[arg(value_name = "DIGEST", add = candidates::places())]
     place: Place,
     /// Where to write: a file, or the directory of a tree [default: a blob goes to stdout]
     #[arg(long, value_name = "PATH")]

@@ -14,6 +14,7 @@ use weir_sdk::{
 };
 
 use crate::{
+    completions::candidates,
     connect::LookArgs,
     json::store::{Blob, Entry, StoreStat, StoredStat, kind, source_of},
     place::Place,
@@ -47,6 +48,7 @@ Examples:
   weir store ls name:models/v2/weights       what is in `weights` of that tree")]
 pub(crate) struct LsArgs {
     /// A tree, or something in it: `tree:blake3:...` or `name:NAME`, and `/PATH`
+    #[arg(add = candidates::places())]
     place: Option<Place>,
     #[command(flatten)]
     look: LookArgs,
@@ -61,6 +63,7 @@ Examples:
   weir store stat name:words --json | jq .size_bytes")]
 pub(crate) struct StatArgs {
     /// A blob or a tree: `blake3:...`, `tree:blake3:...` or `name:NAME`, and `/PATH` in a tree
+    #[arg(add = candidates::places())]
     place: Option<Place>,
     #[command(flatten)]
     look: LookArgs,

@@ -19,7 +19,7 @@ use weir_sdk::{
     source::Source,
 };
 
-use crate::check;
+use crate::{check, completions::candidates};
 
 /// What is to be run, and how its tasks are.
 #[derive(Debug, clap::Args)]
@@ -39,11 +39,11 @@ pub(crate) struct TaskFlags {
     /// A file or directory that tasks read at /in/NAME, or at NAME where that begins with `/`. SOURCE
     /// is a path, or what is in the store: `blake3:...`, `tree:blake3:...` or `name:...`; with `:rw`
     /// after it each task may change a copy of its own; repeatable
-    #[arg(long = "in", value_name = "NAME=SOURCE")]
+    #[arg(long = "in", value_name = "NAME=SOURCE", add = candidates::inputs())]
     inputs: Vec<InputFlag>,
     /// What tasks read from stdin: a file, `-` for this command's own stdin, `blake3:...`,
     /// `name:...`, or `{input}` for the task's item
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", add = candidates::sources())]
     stdin: Option<String>,
     /// An environment variable of the guest; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
@@ -69,7 +69,7 @@ pub(crate) struct TaskFlags {
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// A module: a .wasm file, `blake3:...` or `name:...` of one in the store; or a job file: *.toml
-    #[arg(value_name = "FILE|MODULE")]
+    #[arg(value_name = "FILE|MODULE", add = candidates::modules())]
     target: Source,
     /// Arguments of the guest
     #[arg(last = true)]

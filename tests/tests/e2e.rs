@@ -34,6 +34,9 @@ mod full_disk;
 #[path = "e2e/foreign.rs"]
 mod foreign;
 
+#[path = "e2e/completion.rs"]
+mod completion;
+
 #[path = "e2e/settings.rs"]
 mod settings;
 

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use weir_sdk::{client::JobError, proto::id::JobId, view::JobStatus};
 
-use crate::{config, connect::MasterFlag, exit, json::job::JobChanged, text};
+use crate::{
+    completions::candidates, config, connect::MasterFlag, exit, json::job::JobChanged, text,
+};
 
 const CANCEL_EXAMPLES: &str = "\
 Examples:
@@ -23,23 +25,26 @@ What the jobs put into the store, or left there, stays.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = CANCEL_EXAMPLES)]
 pub(crate) struct CancelArgs {
+    /// The jobs: `job-7` or `7`
+    #[arg(required = true, value_name = "JOB", add = candidates::active_jobs())]
+    jobs: Vec<JobId>,
     #[command(flatten)]
-    jobs: Jobs,
+    look: EachArgs,
 }
 
 /// Arguments of `rm`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RM_EXAMPLES)]
 pub(crate) struct RmArgs {
+    /// The jobs: `job-7` or `7`
+    #[arg(required = true, value_name = "JOB", add = candidates::ended_jobs())]
+    jobs: Vec<JobId>,
     #[command(flatten)]
-    jobs: Jobs,
+    look: EachArgs,
 }
 
 #[derive(Debug, clap::Args)]
-struct Jobs {
-    /// The jobs: `job-7` or `7`
-    #[arg(required = true, value_name = "JOB")]
-    jobs: Vec<JobId>,
+struct EachArgs {
     #[command(flatten)]
     master: MasterFlag,
     /// Print a line of JSON for each
@@ -52,10 +57,9 @@ struct Jobs {
 /// # Errors
 /// When no master answers, or stdout is closed; what is wrong with one job does not stop the others.
 pub(super) async fn cancel(args: CancelArgs) -> Result<ExitCode> {
-    let Jobs { jobs, master, json } = args.jobs;
-    let client = master.connect().await?;
-    let mut told = Told { json, failed: false };
-    for job in jobs {
+    let client = args.look.master.connect().await?;
+    let mut told = Told { json: args.look.json, failed: false };
+    for job in args.jobs {
         let status = client.cancel(job).await.map(|view| view.summary.status);
         let change =
             |status| if status == JobStatus::Cancelled { "cancelled" } else { "had_ended" };
@@ -69,10 +73,9 @@ pub(super) async fn cancel(args: CancelArgs) -> Result<ExitCode> {
 /// # Errors
 /// As `cancel`.
 pub(super) async fn rm(args: RmArgs) -> Result<ExitCode> {
-    let Jobs { jobs, master, json } = args.jobs;
-    let client = master.connect().await?;
-    let mut told = Told { json, failed: false };
-    for job in jobs {
+    let client = args.look.master.connect().await?;
+    let mut told = Told { json: args.look.json, failed: false };
+    for job in args.jobs {
         let removed = client.remove(job).await.map_err(|error| not_removed(job, error));
         told.tell(job, removed.map(|()| ("removed", None)))?;
     }

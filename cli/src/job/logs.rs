@@ -12,6 +12,7 @@ use weir_sdk::{
 };
 
 use crate::{
+    completions::candidates,
     connect::MasterFlag,
     exit,
     follow::{Follow, Followed, OnInterrupt, follow},
@@ -34,6 +35,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LogsArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     /// Only this task, without its index before each line
     #[arg(long, value_name = "INDEX", value_parser = parse_index)]

@@ -21,6 +21,7 @@ use weir_sdk::{
 
 use super::logs::check_task;
 use crate::{
+    completions::candidates,
     connect::MasterFlag,
     exit, json, run,
     signals::Interrupts,
@@ -43,6 +44,7 @@ A job keeps outputs where it was started with `--out DIR`, or with `outputs` in 
 #[command(after_help = EXAMPLES)]
 pub(crate) struct OutputsArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     /// Where to write: of an array, each task's files to DIR/INDEX; DIR must be absent or empty
     #[arg(long, value_name = "DIR")]

@@ -26,6 +26,7 @@ use weir_sdk::{
 
 use crate::{
     clock::{now_ms, utc},
+    completions::candidates,
     connect::MasterFlag,
     exit,
     signals::Interrupts,
@@ -47,6 +48,7 @@ Examples:
   weir job report 7 --to - | less")]
 pub(crate) struct ReportArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     /// Where to write it, `-` for stdout; nothing is overwritten [default: JOB.html]
     #[arg(long, value_name = "FILE|-")]

@@ -8,7 +8,9 @@ use weir_sdk::{
     view::JobStatus,
 };
 
-use crate::{config, connect::MasterFlag, json::job::JobChanged, tally::count, text};
+use crate::{
+    completions::candidates, config, connect::MasterFlag, json::job::JobChanged, tally::count, text,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +24,7 @@ Examples:
 #[group(id = "which", required = true, multiple = false, args = ["failed", "all"])]
 pub(crate) struct RetryArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::ended_jobs())]
     job: JobId,
     /// Run the tasks that did not succeed; results of the others are kept
     #[arg(long)]

@@ -15,6 +15,7 @@ use weir_sdk::{
 
 use crate::{
     clock::{ago, now_ms, utc},
+    completions::candidates,
     connect::MasterFlag,
     json,
     tally::count,
@@ -36,6 +37,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ShowArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     #[command(flatten)]
     master: MasterFlag,

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use weir_sdk::{Client, proto::id::JobId};
 
 use crate::{
+    completions::candidates,
     config,
     connect::MasterFlag,
     exit,
@@ -23,6 +24,7 @@ use crate::{
 #[command(after_help = help())]
 pub(crate) struct WaitArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     #[command(flatten)]
     master: MasterFlag,

@@ -21,6 +21,7 @@ use weir_sdk::{
 use super::wait::{self, Telling};
 use crate::{
     clock::now_ms,
+    completions::candidates,
     config,
     connect::MasterFlag,
     exit,
@@ -52,6 +53,7 @@ Ctrl-C ends the watch and lets the job go on.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     /// The job: `job-7` or `7`
+    #[arg(add = candidates::jobs())]
     job: JobId,
     #[command(flatten)]
     master: MasterFlag,
