@@ -50,7 +50,9 @@ impl MasterFlag {
         match Client::connect(DEFAULT_ADDRESS).await {
             Ok(client) => return Ok(Connection { client: in_namespace(&client), own: None }),
             Err(ConnectError::NobodyListens { .. } | ConnectError::NotWeir { .. }) => {}
-            Err(error @ ConnectError::Address { .. }) => return Err(error.into()),
+            Err(error @ (ConnectError::Address { .. } | ConnectError::OtherVersion(_))) => {
+                return Err(error.into());
+            }
         }
         let offer = Offer::new(None, None, None);
         let cores = offer.cores;

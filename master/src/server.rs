@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -17,7 +17,7 @@ use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
-use weir_proto::wire;
+use weir_proto::{version, wire};
 use weir_store::{blobs::BlobStore, service::StoreService};
 
 use crate::{
@@ -96,6 +96,13 @@ pub(crate) fn routes(
         .fallback(web::not_found)
         .layer(middleware::from_fn_with_state(metrics, web::count_calls))
         .layer(middleware::from_fn_with_state(names, check_host))
+        .layer(middleware::map_response(async |response| with_version(response)))
+}
+
+fn with_version(mut response: Response) -> Response {
+    let version = HeaderValue::from_static(version::OURS);
+    response.headers_mut().insert(version::HEADER, version);
+    response
 }
 
 async fn check_host(State(names): State<HostNames>, request: Request, next: Next) -> Response {

@@ -37,6 +37,8 @@ pub mod event;
 
 pub mod malformed;
 
+pub mod version;
+
 #[allow(
     missing_docs,
     unused_qualifications,

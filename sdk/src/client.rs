@@ -70,6 +70,9 @@ pub enum ConnectError {
         /// How that showed.
         why: String,
     },
+    /// A master that cannot even be greeted.
+    #[error(transparent)]
+    OtherVersion(RpcError),
 }
 
 /// Why a question about a job has no answer.
@@ -100,7 +103,8 @@ impl Client {
     ///
     /// # Errors
     /// `Address` when it cannot be one, `NobodyListens` when no connection comes about in
-    /// `CONNECT_TIMEOUT`, `NotWeir` when what answers is something else.
+    /// `CONNECT_TIMEOUT`, `NotWeir` when what answers is something else, `OtherVersion` when it is a
+    /// master that knows none of our requests.
     pub async fn connect(address: &str) -> Result<Client, ConnectError> {
         let address = plain_address(address)?;
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -224,6 +228,9 @@ impl Client {
             // A master of ours that is not ready yet, or does not let us: later calls will say so.
             Ok(Err(status)) if std::error::Error::source(&status).is_none() => {
                 match status.code() {
+                    Code::Unimplemented if rpc::version_of(&status).is_some() => {
+                        Err(ConnectError::OtherVersion(self.failed(&status)))
+                    }
                     Code::Unimplemented | Code::Unknown | Code::Internal => {
                         not_weir(rpc::sentence(&status))
                     }

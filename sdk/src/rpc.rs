@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use tonic::{Code, Status};
-use weir_proto::malformed::Malformed;
+use weir_proto::{malformed::Malformed, version};
 
 /// How often a call that may be repeated is tried before its error is told.
 pub const CALL_ATTEMPTS: u32 = 5;
@@ -33,17 +33,20 @@ pub enum RpcError {
     },
     /// The master does not know what it is asked for.
     #[error(
-        "the master at {address} does not know this request: it is of another version of Weir than \
-         this, which is {ours}; use a client of the master's version (`weir status` tells it)"
+        "the master at {address} does not know this request: it is {theirs} of Weir, and \
+         this is {ours}; use a client of the master's version", ours = version::OURS
     )]
     OtherVersion {
         /// Where it is.
         address: String,
-        /// Our version.
-        ours: &'static str,
+        /// Its version, in words.
+        theirs: String,
     },
     /// The master's answer says something that cannot be.
-    #[error("the master at {address} sent an answer that this version does not understand")]
+    #[error(
+        "the master at {address} sent an answer that this version of Weir, {ours}, does not \
+         understand; use a client of the master's version", ours = version::OURS
+    )]
     Answer {
         /// Where it is.
         address: String,
@@ -56,7 +59,9 @@ impl RpcError {
     pub(crate) fn from_status(address: &str, status: &Status) -> RpcError {
         let (address, why) = (address.to_owned(), sentence(status));
         if status.code() == Code::Unimplemented {
-            RpcError::OtherVersion { address, ours: env!("CARGO_PKG_VERSION") }
+            let theirs = version_of(status)
+                .map_or_else(|| "another version".to_owned(), |theirs| format!("version {theirs}"));
+            RpcError::OtherVersion { address, theirs }
         } else if may_pass(status) {
             RpcError::Unavailable { address, why }
         } else {
@@ -67,6 +72,11 @@ impl RpcError {
     pub(crate) fn answer(address: &str, source: Malformed) -> RpcError {
         RpcError::Answer { address: address.to_owned(), source }
     }
+}
+
+/// Which version of Weir the sender of a status is; none if it is no master of ours.
+pub(crate) fn version_of(status: &Status) -> Option<&str> {
+    status.metadata().get(version::HEADER)?.to_str().ok()
 }
 
 /// What a status says, without gRPC's words around it.
@@ -156,8 +166,10 @@ mod tests {
 
     #[test]
     fn a_master_that_does_not_know_a_request_is_of_another_version() {
-        let error = RpcError::from_status("127.0.0.1:7400", &Status::unimplemented(""));
-        assert!(error.to_string().contains("another version of Weir"), "{error}");
+        let mut status = Status::unimplemented("");
+        status.metadata_mut().insert(version::HEADER, "9.9.9".parse().expect("a version"));
+        let error = RpcError::from_status("127.0.0.1:7400", &status).to_string();
+        assert!(error.contains("is version 9.9.9 of Weir, and this is"), "{error}");
     }
 
     #[test]

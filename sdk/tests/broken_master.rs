@@ -34,6 +34,7 @@ type Events = Vec<Result<wire::JobEvent, Status>>;
 /// What the master does with the next calls, and what it was asked.
 #[derive(Default)]
 struct Script {
+    greeting: Option<Status>,
     submits: VecDeque<Result<u64, Status>>,
     watches: VecDeque<Result<Events, Status>>,
     requests: Vec<Vec<u8>>,
@@ -111,7 +112,11 @@ impl Store for BrokenMaster {
         &self,
         _: Request<wire::FindMissingRequest>,
     ) -> Result<Response<wire::FindMissingResponse>, Status> {
-        Ok(Response::new(wire::FindMissingResponse::default()))
+        let script = self.0.lock().expect("no test panics with the lock");
+        match script.greeting.clone() {
+            Some(status) => Err(status),
+            None => Ok(Response::new(wire::FindMissingResponse::default())),
+        }
     }
 
     async fn put(
@@ -156,6 +161,11 @@ impl Store for BrokenMaster {
 
 impl BrokenMaster {
     async fn start(script: Script) -> (BrokenMaster, Client) {
+        let (master, client) = BrokenMaster::try_start(script).await;
+        (master, client.expect("a master that greets"))
+    }
+
+    async fn try_start(script: Script) -> (BrokenMaster, Result<Client, ConnectError>) {
         let master = BrokenMaster(Arc::new(Mutex::new(script)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
@@ -164,7 +174,7 @@ impl BrokenMaster {
             .add_service(StoreServer::new(master.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(server);
-        let client = Client::connect(&address).await.expect("a master that greets");
+        let client = Client::connect(&address).await;
         (master, client)
     }
 }
@@ -332,6 +342,16 @@ async fn questions_about_no_job_name_it() {
     assert!(client.cancel(JobId(3)).await.is_err());
     let refused = client.jobs(&JobQuery::default()).await.expect_err("refused").to_string();
     assert!(refused.contains("not yours"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_master_that_knows_no_request_of_ours_is_told_by_its_version() {
+    let mut greeting = Status::unimplemented("");
+    greeting.metadata_mut().insert("weir-version", "9.9.9".parse().expect("a version"));
+    let script = Script { greeting: Some(greeting), ..Script::default() };
+    let (_master, client) = BrokenMaster::try_start(script).await;
+    let error = client.expect_err("another version").to_string();
+    assert!(error.contains("is version 9.9.9 of Weir"), "{error}");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ pub mod bombs;
 
 pub mod processes;
 
+pub mod other_master;
+
 pub mod session;
 
 pub mod simulation;

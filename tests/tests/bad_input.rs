@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use weir_tests::{
     cluster::Server,
     guests::guest,
+    other_master,
     session::{Answer, Session, steps},
 };
 
@@ -110,16 +111,22 @@ fn what_is_typed_wrong_is_told_rightly() {
     let directory = things();
     let server = Server::fresh();
     let nobody = "127.0.0.1:1";
+    let other = other_master::start().to_string();
     let here = directory.path().canonicalize().expect("a path").display().to_string();
     let words = Words(vec![
         (server.address().to_owned(), "MASTER"),
+        (other.clone(), "MASTER"),
         (here, "HERE"),
         (env!("CARGO_PKG_VERSION").to_owned(), "VERSION"),
     ]);
     let mut cases = 0;
     for path in transcripts() {
         let file = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let master = if file.starts_with("alone") { nobody } else { server.address() };
+        let master = match &*file {
+            "alone.txt" => nobody,
+            "other-version.txt" => &other,
+            _ => server.address(),
+        };
         let variables = [("WEIR_MASTER", master), ("COLUMNS", "100")];
         let mut session = Session::start(directory.path(), &variables);
         cases += check(&file, &mut session, &words);

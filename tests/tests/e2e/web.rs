@@ -159,6 +159,8 @@ fn health_is_told_in_three_ways() {
     let server = Server::fresh();
     assert_eq!(get(&server, "/healthz").body, "ok\n");
     assert_eq!(get(&server, "/readyz").code, 200);
+    let version = concat!("\r\nweir-version: ", env!("CARGO_PKG_VERSION"), "\r\n");
+    assert!(get(&server, "/healthz").head.contains(version));
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let statuses = runtime.block_on(async {
