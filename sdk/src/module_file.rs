@@ -1,5 +1,7 @@
 //! The first look at a module, before anything is sent: is it Wasm at all?
 
+mod absent;
+
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -13,6 +15,14 @@ const COMPONENT_LAYER: [u8; 2] = [1, 0];
 /// Why a file cannot be run as a module.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleFileError {
+    /// Nothing is there.
+    #[error("cannot run {}: there is no such file; {advice}", path.display())]
+    Absent {
+        /// Where nothing is.
+        path: PathBuf,
+        /// What would help.
+        advice: String,
+    },
     /// It cannot be read.
     #[error("cannot run {}", path.display())]
     Read {
@@ -65,9 +75,14 @@ pub enum NotAModule {
 /// Says early that a file is not a module.
 ///
 /// # Errors
-/// When it cannot be read or begins like something else.
+/// When it is not there, cannot be read, or begins like something else.
 pub fn check_file(path: &Path) -> Result<(), ModuleFileError> {
-    let failed = |source| ModuleFileError::Read { path: path.to_owned(), source };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => {
+            ModuleFileError::Absent { path: path.to_owned(), advice: absent::advice(path) }
+        }
+        _ => ModuleFileError::Read { path: path.to_owned(), source },
+    };
     if std::fs::metadata(path).map_err(failed)?.is_dir() {
         return Err(ModuleFileError::Directory { path: path.to_owned() });
     }

@@ -124,6 +124,11 @@ impl Disk<'_> {
         let path = self.directory.join(written);
         match module_file::check_file(&path) {
             Ok(()) => Some(Source::Path(path)),
+            Err(ModuleFileError::Absent { advice, .. }) => {
+                let message = format!("there is no {}", quoted_path(written));
+                let absolute = std::path::absolute(&path).unwrap_or(path);
+                self.problem(span, message, format!("it would be {}; {advice}", absolute.display()))
+            }
             Err(ModuleFileError::Read { source, .. }) => self.unreadable(written, &source, span),
             Err(ModuleFileError::Directory { .. }) => {
                 let message = format!("{} is a directory", quoted_path(written));

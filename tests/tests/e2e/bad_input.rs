@@ -59,7 +59,7 @@ fn a_file_that_is_not_wasm_is_named_and_told_for_what_it_is() {
         "wasm32-wasip1",
     ]);
     directory.exited_with(125).says(&["is a directory", "name a .wasm file"]);
-    absent.exited_with(125).says(&["absent.wasm", "No such file"]);
+    absent.exited_with(125).says(&["absent.wasm", "no such file", "`weir new rust NAME`"]);
     nonsense.exited_with(125).says(&["the job is refused", "module"]);
     cluster.check();
 }
