@@ -200,21 +200,32 @@ fn refused(error: SubmitError) -> anyhow::Error {
 /// Outputs never overwrite anything; better said now than after an hour of work.
 ///
 /// # Errors
-/// When something is there already.
+/// When something is there already, or nothing can be written there.
 pub(crate) fn check_out(out: &Path) -> Result<()> {
+    let about = || format!("cannot write outputs to {}", out.display());
     match std::fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) => bail!(
-                "cannot write outputs to {}: it is not empty; remove it or choose another \
-                 directory",
-                out.display()
-            ),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => {
-            Err(error).with_context(|| format!("cannot write outputs to {}", out.display()))
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                bail!("{}: it is not empty; remove it or choose another directory", about());
+            }
+            check_writable(out).with_context(about)
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let above = std::path::absolute(out)
+                .ok()
+                .and_then(|out| out.ancestors().find(|above| above.exists()).map(Path::to_owned));
+            above.map_or(Ok(()), |above| check_writable(&above)).with_context(about)
+        }
+        Err(error) => Err(error).with_context(about),
+    }
+}
+
+/// A file without a name in a directory leaves nothing behind.
+fn check_writable(directory: &Path) -> Result<()> {
+    match tempfile::tempfile_in(directory) {
+        Ok(_) => Ok(()),
+        // Its own message names a file that was never there.
+        Err(error) => bail!("a file in {} cannot be made: {}", directory.display(), error.kind()),
     }
 }
 
@@ -254,5 +265,7 @@ mod tests {
         std::fs::write(&file, "x").expect("a file");
         assert!(check_out(dir.path()).is_err());
         assert!(check_out(&file).is_err());
+        assert!(check_out(&file.join("below")).is_err());
+        assert!(check_out(Path::new("/proc/new")).is_err());
     }
 }

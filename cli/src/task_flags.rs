@@ -152,11 +152,16 @@ impl InputFlag {
     }
 }
 
-/// Says early that nothing is at a path; `what` is what it is for.
+/// Says early that what is at a path cannot be read; `what` is what it is for.
 fn check_path(source: &Source, what: &str) -> Result<()> {
-    if let Source::Path(path) = source {
-        std::fs::metadata(path)
-            .with_context(|| format!("cannot read {what} from {}", path.display()))?;
+    let Source::Path(path) = source else { return Ok(()) };
+    let about = || format!("cannot read {what} from {}", path.display());
+    let metadata = std::fs::metadata(path).with_context(about)?;
+    if metadata.is_dir() {
+        std::fs::read_dir(path).with_context(about)?;
+    } else if metadata.is_file() {
+        // Opening a pipe would wait for its other end.
+        std::fs::File::open(path).with_context(about)?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::cluster::binary;
 
 /// Longest wait for a command of a transcript.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Of `capabilities(7)`: `CAP_DAC_OVERRIDE` and `CAP_DAC_READ_SEARCH`.
+const ROOTS_FILE_RIGHTS: u64 = 1 << 1 | 1 << 2;
 /// Ends what a command prints, before its exit code.
 const MARK: &str = "@@weir-session@@";
 
@@ -66,14 +68,33 @@ pub fn steps(transcript: &str) -> Vec<Step> {
     steps
 }
 
+/// A command that may read what its user may read. Root may read everything, unless it gives that up.
+fn as_everybody(program: &str) -> Command {
+    let may_read_everything = rights().is_some_and(|rights| rights & ROOTS_FILE_RIGHTS != 0);
+    if !may_read_everything {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-dac_override,-dac_read_search", program]);
+    command
+}
+
+/// The capabilities of this process, as Linux counts them.
+fn rights() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(hex.trim(), 16).ok()
+}
+
 impl Session {
-    /// Starts a shell in a directory, with `weir` on its path and nothing of the user's settings.
+    /// Starts a shell in a directory, with `weir` on its path, nothing of the user's settings and no right to
+    /// files beyond their modes.
     pub fn start(directory: &Path, variables: &[(&str, &str)]) -> Session {
         let tools = binary().parent().expect("the binary is in a directory").to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
         // Both ends of one pipe, so that what is printed comes in its order.
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut command = Command::new("bash");
+        let mut command = as_everybody("bash");
         command
             .args(["--noprofile", "--norc"])
             .current_dir(directory)
@@ -87,7 +108,7 @@ impl Session {
             .stdin(Stdio::piped())
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        let mut shell = command.spawn().expect("there is bash");
+        let mut shell = command.spawn().expect("there is bash, and setpriv for root");
         drop(command);
         let stdin = shell.stdin.take().expect("stdin is piped");
         let (send, output) = mpsc::channel();

@@ -205,7 +205,13 @@ pub(crate) fn new_host_file(path: &Path) -> io::Result<tempfile::NamedTempFile> 
     use std::os::unix::fs::PermissionsExt as _;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".weir-").permissions(std::fs::Permissions::from_mode(0o644)).tempfile_in(dir)
+    builder.prefix(".weir-").permissions(std::fs::Permissions::from_mode(0o644));
+    builder.tempfile_in(dir).map_err(|error| {
+        // It also names the file that was not made, of which nobody has heard.
+        let told = error.to_string();
+        let why = told.split_once(" at path ").map_or(&*told, |(why, _)| why);
+        io::Error::new(error.kind(), why)
+    })
 }
 
 /// Whether bytes that hash to `actual` may be served as `expected`.
