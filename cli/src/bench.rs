@@ -87,7 +87,7 @@ fn parse_tasks(text: &str) -> Result<u32, String> {
     let count = parse_count(text).map_err(|malformed| malformed.to_string())?;
     match u32::try_from(count) {
         Ok(count @ 1..=MAX_TASKS) => Ok(count),
-        _ => Err(format!("write a number from 1 to {MAX_TASKS}")),
+        _ => Err(format!("write a number from 1 to {}", grouped(MAX_TASKS.into()))),
     }
 }
 

@@ -76,7 +76,10 @@ mod text;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{
+    CommandFactory as _, FromArgMatches as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tracing_subscriber::EnvFilter;
 
 /// Longest wait for loops that still run when a command is done, such as a read of stdin.
@@ -143,7 +146,7 @@ fn main() -> ExitCode {
     }
     let (usual, _) = sources.resolve(&config::GlobalFlags::default());
     let command = help::grouped(Weir::command()).color(usual.color.value.of_help());
-    let matches = command.get_matches();
+    let matches = command.try_get_matches().unwrap_or_else(|error| told_more(error).exit());
     let weir = Weir::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (settings, problems) = sources.resolve(&weir.global);
     config::make_current(settings);
@@ -160,6 +163,24 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(dispatch(weir));
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     ended.unwrap_or_else(|error| failed(&error))
+}
+
+/// Whoever forgets the two dashes before a guest's arguments hears of them.
+fn told_more(mut error: clap::Error) -> clap::Error {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let has_tip = [ContextKind::Suggested, ContextKind::SuggestedArg];
+    let has_tip = has_tip.into_iter().any(|kind| error.get(kind).is_some());
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return error;
+    };
+    if usage.contains("[-- <ARGS>...]") && !has_tip {
+        let tip = format!("arguments of the guest follow two dashes: `-- {}`", text::plain(word));
+        let tip = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tip);
+    }
+    error
 }
 
 impl Command {

@@ -10,7 +10,7 @@ use crate::text::cut;
 
 /// `$2` is the end of the line that bash replaces.
 const SCRIPT: &str = r#"_weir_complete() {
-    mapfile -t COMPREPLY < <(VARIABLE=bash _WEIR_PIECE="$2" _WEIR_TYPE="$COMP_TYPE" COLUMNS="$COLUMNS" \
+    mapfile -t COMPREPLY < <(VARIABLE=bash _WEIR_PIECE="$2" _WEIR_TYPE="$COMP_TYPE" COLUMNS="${COLUMNS-}" \
         COMPLETER -- "${COMP_LINE:0:COMP_POINT}" 2> /dev/null)
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/:] ]]; then
         compopt -o nospace

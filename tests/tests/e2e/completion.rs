@@ -12,8 +12,9 @@ use weir_tests::{
 
 /// Presses Tab at the end of a line, as bash does it.
 const PRESS_TAB: &str = r#"
+set -u
 source <(weir completions bash)
-COMP_POINT=${#COMP_LINE} COMP_TYPE=9 COLUMNS=80
+COMP_POINT=${#COMP_LINE} COMP_TYPE=9
 _weir_complete weir "${COMP_LINE##*[ :=]}"
 printf '%s\n' "${COMPREPLY[@]}"
 "#;
