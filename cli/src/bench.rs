@@ -26,12 +26,12 @@ use weir_sdk::{
         limits::{Limits, Resources},
         page::{Output, TaskResult},
         range::{RangeSet, TaskRange},
-        units::{grouped, parse_count, short_duration},
+        units::{grouped, short_duration},
     },
     watch::WatchOptions,
 };
 
-use crate::{connect::MasterFlag, embed, exit, signals::Interrupts, text};
+use crate::{connect::MasterFlag, embed, exit, number::within, signals::Interrupts, text};
 
 const NOOP: &str = include_str!("noop.wat");
 /// What each task must have written.
@@ -40,6 +40,8 @@ const EXPECTED_STDOUT: &[u8] = b"weir\n";
 const WARM_UP_TASKS: u32 = 200;
 /// Sandboxes the floor is measured with: enough for a second or so on two cores.
 const FLOOR_TASKS: u64 = 100_000;
+/// Most jobs under way at once; each is a call that waits.
+const MAX_IN_FLIGHT: u32 = 65_535;
 
 /// Measure how fast this cluster is
 #[derive(Debug, clap::Subcommand)]
@@ -65,7 +67,7 @@ p50_ms and p99_ms: with --single, from before a job is submitted until its resul
 floor_tasks_per_s: the same module and limits in bare sandboxes on all cores of this machine.")]
 pub(crate) struct TasksArgs {
     /// How many tasks
-    #[arg(long, value_name = "COUNT", default_value = "20000", value_parser = parse_tasks)]
+    #[arg(long, value_name = "COUNT", default_value = "20000", value_parser = within(1..=MAX_TASKS))]
     count: u32,
     /// All in one job [the default]
     #[arg(long, conflicts_with = "single")]
@@ -74,21 +76,13 @@ pub(crate) struct TasksArgs {
     #[arg(long)]
     single: bool,
     /// With --single: how many jobs are under way at once
-    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "single")]
-    in_flight: u16,
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "single", value_parser = within(1..=MAX_IN_FLIGHT))]
+    in_flight: u32,
     #[command(flatten)]
     master: MasterFlag,
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-fn parse_tasks(text: &str) -> Result<u32, String> {
-    let count = parse_count(text).map_err(|malformed| malformed.to_string())?;
-    match u32::try_from(count) {
-        Ok(count @ 1..=MAX_TASKS) => Ok(count),
-        _ => Err(format!("write a number from 1 to {}", grouped(MAX_TASKS.into()))),
-    }
 }
 
 /// What is printed; the keys are part of the command's contract.
@@ -144,7 +138,7 @@ async fn measure(client: &Client, args: &TasksArgs) -> Result<Figures> {
             bench.single().await.context("the warm-up failed")?;
         }
         let started = Instant::now();
-        (bench.singles(args.count, args.in_flight.max(1)).await?, started.elapsed())
+        (bench.singles(args.count, args.in_flight).await?, started.elapsed())
     } else {
         let started = Instant::now();
         (bench.array(args.count).await?, started.elapsed())
@@ -181,7 +175,7 @@ impl Bench {
     }
 
     /// Runs many jobs of one task, so many at once; the time of each from submission to result.
-    async fn singles(&self, count: u32, in_flight: u16) -> Result<Vec<Duration>> {
+    async fn singles(&self, count: u32, in_flight: u32) -> Result<Vec<Duration>> {
         let left = Arc::new(AtomicU32::new(count));
         let mut clients = JoinSet::new();
         for _ in 0..in_flight {

@@ -41,6 +41,8 @@ mod name;
 
 mod new;
 
+mod number;
+
 mod output;
 
 mod progress;

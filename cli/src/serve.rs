@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -19,16 +18,20 @@ use crate::{
     connect::DEFAULT_ADDRESS,
     embed::{self, Cluster, Ephemeral, Offer},
     machine,
+    number::within,
     signals::Interrupts,
     text,
 };
+
+/// Most cores of an agent; it would use no more.
+const MAX_CORES: u32 = 4096;
 
 /// What an agent offers to tasks.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct OfferFlags {
     /// Tasks that run at once, each on a core [default: all cores of this machine]
-    #[arg(long, value_name = "COUNT")]
-    cores: Option<NonZeroUsize>,
+    #[arg(long, value_name = "COUNT", value_parser = within(1..=MAX_CORES))]
+    cores: Option<u32>,
     /// Memory for tasks [default: three quarters of this machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
@@ -44,7 +47,7 @@ pub(crate) struct OfferFlags {
 
 impl OfferFlags {
     fn offer(&self, name: Option<String>) -> Offer {
-        let mut offer = Offer::new(name, self.cores.map(NonZeroUsize::get), self.memory);
+        let mut offer = Offer::new(name, self.cores.map(|cores| cores as usize), self.memory);
         if let Some(time) = self.compile_time {
             offer.compile.cpu_seconds = time.as_secs();
         }

@@ -14,6 +14,7 @@ use crate::{
     config::{self, Origin},
     connect::MasterFlag,
     json,
+    number::within,
     text::{self, Table},
 };
 
@@ -48,7 +49,7 @@ pub(crate) struct LsArgs {
     #[arg(long)]
     reverse: bool,
     /// At most so many; 0: as many as the master tells at once
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    #[arg(long, value_name = "COUNT", default_value = "50", value_parser = within(0..=u32::MAX))]
     limit: u32,
     #[command(flatten)]
     master: MasterFlag,
