@@ -1,18 +1,23 @@
-//! How the executor reaches data: blobs by digest, directories out of trees and back.
+//! How the executor reaches data: blobs and trees by digest, and what guests make of them.
 //!
 //! The agent's session connects this to the store; tests use `MemoryData`. Nothing here retries:
 //! who implements it does, within its own limits. The next stop is the `executor`.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource, page::OutTree};
+use weir_store::{
+    directory::Produced,
+    image::{Image, ImageDirectory, ImageFile},
+    view::BlobView,
+};
 
 /// What a `TaskData` method returns; boxed so that the trait can be an object.
 pub type DataFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, DataError>> + Send + 'a>>;
@@ -56,23 +61,24 @@ pub trait TaskData: Send + Sync + 'static {
     /// The bytes of a blob, verified.
     fn get<'a>(&'a self, namespace: &'a Namespace, digest: Digest) -> DataFuture<'a, Bytes>;
 
-    /// Makes a blob or tree a file or directory at `path`, which does not exist yet and whose
-    /// parent does.
-    fn materialize<'a>(
-        &'a self,
-        namespace: &'a Namespace,
-        source: InputSource,
-        path: &'a Path,
-    ) -> DataFuture<'a, ()>;
+    /// Brings a blob, or a tree with everything beneath, to this machine, verified; returns what it
+    /// is. Then `open` opens each file.
+    fn hold<'a>(&'a self, namespace: &'a Namespace, source: InputSource) -> DataFuture<'a, Image>;
+
+    /// A view of a blob that is held. Blocks for a read of this machine's disk.
+    ///
+    /// # Errors
+    /// What became of it since.
+    fn open(&self, namespace: &Namespace, digest: Digest) -> Result<BlobView, DataError>;
 
     /// Keeps bytes as a blob; done when they are as durable as the store promises.
     fn put<'a>(&'a self, namespace: &'a Namespace, bytes: Bytes) -> DataFuture<'a, Digest>;
 
-    /// Keeps a directory and all beneath it as a tree; done like `put`.
-    fn put_directory<'a>(
+    /// Keeps a directory that a guest made as a tree; done like `put`.
+    fn put_tree<'a>(
         &'a self,
         namespace: &'a Namespace,
-        path: &'a Path,
+        directory: BTreeMap<String, Produced>,
     ) -> DataFuture<'a, OutTree>;
 }
 
@@ -131,28 +137,39 @@ impl MemoryData {
         self.trees.lock().expect("no holder panics").get(&digest).cloned()
     }
 
-    fn write(&self, digest: Digest, path: &Path) -> Result<(), DataError> {
-        let bytes = self.blob(digest).ok_or(DataError::NotFound(digest))?;
-        fs::write(path, bytes).map_err(|source| DataError::disk(path, source))
+    fn image(&self, digest: Digest) -> Result<Image, DataError> {
+        let size_bytes = self.blob(digest).ok_or(DataError::NotFound(digest))?.len() as u64;
+        Ok(Image::File(ImageFile { digest, size_bytes, executable: false }))
     }
 
-    fn write_tree(&self, digest: Digest, path: &Path) -> Result<(), DataError> {
-        let files = self.tree(digest).ok_or(DataError::NotFound(digest))?;
-        fs::create_dir(path).map_err(|source| DataError::disk(path, source))?;
-        files.into_iter().try_for_each(|(name, blob)| self.write(blob, &path.join(name)))
+    fn tree_image(&self, digest: Digest) -> Result<Image, DataError> {
+        let files = self.tree(digest).ok_or(DataError::NotFound(digest))?.into_iter();
+        let entries = files.map(|(name, blob)| Ok((name.into(), self.image(blob)?)));
+        let entries = entries.collect::<Result<_, DataError>>()?;
+        Ok(Image::Directory(Arc::new(ImageDirectory::new(entries))))
     }
+}
 
-    fn read_tree(&self, path: &Path) -> io::Result<OutTree> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let entry = entry?;
-            files.push((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?));
+/// All bytes of a file that a guest made, by its path in `directory`.
+fn flatten(
+    directory: BTreeMap<String, Produced>,
+    path: &str,
+) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for (name, produced) in directory {
+        let path = format!("{path}{name}");
+        match produced {
+            Produced::Directory(inner) => files.extend(flatten(inner, &format!("{path}/"))?),
+            Produced::File { bytes, .. } => {
+                let mut all = vec![0; bytes.len() as usize];
+                let read = bytes.read_at(0, &mut all)?;
+                all.truncate(read);
+                files.push((path, all));
+            }
+            Produced::Blob(_) => unreachable!("guests make no blobs"),
         }
-        let size_bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-        let borrowed: Vec<(&str, &[u8])> =
-            files.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
-        Ok(OutTree { digest: self.insert_tree(&borrowed), size_bytes })
     }
+    Ok(files)
 }
 
 impl TaskData for MemoryData {
@@ -160,27 +177,35 @@ impl TaskData for MemoryData {
         Box::pin(async move { self.blob(digest).ok_or(DataError::NotFound(digest)) })
     }
 
-    fn materialize<'a>(
-        &'a self,
-        _: &'a Namespace,
-        source: InputSource,
-        path: &'a Path,
-    ) -> DataFuture<'a, ()> {
+    fn hold<'a>(&'a self, _: &'a Namespace, source: InputSource) -> DataFuture<'a, Image> {
         Box::pin(async move {
             match source {
-                InputSource::Blob(digest) => self.write(digest, path),
-                InputSource::Tree(digest) => self.write_tree(digest, path),
+                InputSource::Blob(digest) => self.image(digest),
+                InputSource::Tree(digest) => self.tree_image(digest),
             }
         })
+    }
+
+    fn open(&self, _: &Namespace, digest: Digest) -> Result<BlobView, DataError> {
+        self.blob(digest).map(BlobView::from).ok_or(DataError::NotFound(digest))
     }
 
     fn put<'a>(&'a self, _: &'a Namespace, bytes: Bytes) -> DataFuture<'a, Digest> {
         Box::pin(async move { Ok(self.insert(bytes)) })
     }
 
-    fn put_directory<'a>(&'a self, _: &'a Namespace, path: &'a Path) -> DataFuture<'a, OutTree> {
-        Box::pin(
-            async move { self.read_tree(path).map_err(|source| DataError::disk(path, source)) },
-        )
+    fn put_tree<'a>(
+        &'a self,
+        _: &'a Namespace,
+        directory: BTreeMap<String, Produced>,
+    ) -> DataFuture<'a, OutTree> {
+        Box::pin(async move {
+            let files = flatten(directory, "");
+            let files = files.map_err(|source| DataError::disk(Path::new("/out"), source))?;
+            let size_bytes = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            let borrowed: Vec<(&str, &[u8])> =
+                files.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
+            Ok(OutTree { digest: self.insert_tree(&borrowed), size_bytes })
+        })
     }
 }

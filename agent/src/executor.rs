@@ -7,13 +7,12 @@
 //! version. Results go to the agent's session, which takes them out; the next stop is `session`.
 
 mod attempt;
+mod inputs;
 mod items;
 mod lane;
-mod layout;
 mod prepare;
 mod queue;
 mod scratch;
-mod task_dir;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +40,7 @@ use weir_proto::{
 };
 
 pub use self::scratch::ScratchError;
-use self::{lane::Lane, prepare::Prepared, queue::RunQueue, scratch::Scratch};
+use self::{lane::Lane, prepare::Prepared, queue::RunQueue};
 use crate::{data::TaskData, modules::ModuleCache, sandbox::Sandbox};
 
 /// Most lanes that fetch and lay out inputs at once; how many compile is the compiler's affair.
@@ -55,7 +54,8 @@ const MAX_IDLE_LANES: usize = 64;
 pub struct ExecutorConfig {
     /// Worker threads; one per core.
     pub workers: usize,
-    /// Where tasks' directories are made. It is emptied at start: nothing else may be in it.
+    /// Where what guests write goes when it does not fit in memory. It is emptied at start: nothing
+    /// else may be in it.
     pub scratch_dir: PathBuf,
 }
 
@@ -112,7 +112,7 @@ struct Shared {
     modules: Arc<ModuleCache>,
     data: Arc<dyn TaskData>,
     runtime: Handle,
-    scratch: Scratch,
+    scratch_dir: PathBuf,
     queue: Arc<RunQueue>,
     preparing: Semaphore,
     /// Whether something finished since results were last taken.
@@ -132,11 +132,12 @@ impl Executor {
         data: Arc<dyn TaskData>,
         runtime: Handle,
     ) -> Result<Executor, ExecutorError> {
+        scratch::open(&config.scratch_dir)?;
         let shared = Arc::new(Shared {
             sandbox,
             modules,
             data,
-            scratch: Scratch::open(&config.scratch_dir, runtime.clone())?,
+            scratch_dir: config.scratch_dir,
             runtime,
             queue: Arc::default(),
             preparing: Semaphore::new(MAX_PREPARING),

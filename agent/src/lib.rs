@@ -13,6 +13,8 @@ pub mod data;
 
 mod remote_data;
 
+mod filesystem;
+
 pub mod modules;
 
 pub mod compiler;

@@ -22,6 +22,46 @@ pub const PROFILE: &str = "weir-1";
 /// measurable.
 pub const QUANTUM_FUEL: u64 = 1_000_000;
 
+/// When a pure task's clock begins, in nanoseconds since 1970: 2020-01-01T00:00:00Z. Every input and
+/// every file it makes is from then.
+pub const CLOCK_ORIGIN_NS: u64 = 1_577_836_800_000_000_000;
+
+/// How fast a pure task's clock runs: about what a processor of today computes.
+pub const FUEL_PER_NANOSECOND: u64 = 4;
+
+/// What guests are told of their clocks' resolution.
+pub const CLOCK_RESOLUTION_NS: u64 = 1;
+
+/// What host calls cost, in fuel. Prices are so high that a guest which does nothing but one of
+/// them computes no faster than plain code: unpriced, a guest that only draws random numbers would
+/// hold its worker for seconds between two yields. A test measures all of them.
+pub mod price {
+    /// Any call.
+    pub const CALL: u64 = 200;
+    /// A call that reads or writes: it may enter the kernel.
+    pub const FILE_CALL: u64 = 2_000;
+    /// A call with a path.
+    pub const PATH_CALL: u64 = 2_000;
+    /// Each byte of a path.
+    pub const PATH_BYTE: u64 = 10;
+    /// Each buffer of a read or write.
+    pub const BUFFER: u64 = 50;
+    /// Each entry of a directory that is listed.
+    pub const ENTRY: u64 = 200;
+    /// Each subscription of a poll.
+    pub const SUBSCRIPTION: u64 = 100;
+
+    /// Bytes that go into or out of the guest.
+    pub fn copied(bytes: usize) -> u64 {
+        bytes as u64
+    }
+
+    /// Random bytes.
+    pub fn random(bytes: usize) -> u64 {
+        4 * bytes as u64
+    }
+}
+
 /// Most instances that one agent may hold at once. An instance and its stack take about 6 mappings
 /// of the 65,530 that Linux allows a process.
 pub const MAX_LIVE_INSTANCES: u32 = 10_000;

@@ -1,13 +1,15 @@
 //! Tasks' data in the cluster's store, with a cache on this machine.
 
-use std::{error::Error, path::Path};
+use std::{collections::BTreeMap, error::Error};
 
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace, job::InputSource, page::OutTree};
 use weir_store::{
-    cache::{CachedStore, FetchError, PutDirectoryError},
-    directory::{MaterializeError, PlanError, PutPathError},
+    cache::{CachedStore, FetchError, HoldError},
+    directory::{Produced, PutTreeError},
+    image::Image,
     remote::RemoteError,
+    view::BlobView,
 };
 
 use crate::data::{DataError, DataFuture, TaskData, chain};
@@ -33,29 +35,24 @@ impl TaskData for RemoteData {
         })
     }
 
-    fn materialize<'a>(
-        &'a self,
-        namespace: &'a Namespace,
-        source: InputSource,
-        path: &'a Path,
-    ) -> DataFuture<'a, ()> {
+    fn hold<'a>(&'a self, namespace: &'a Namespace, source: InputSource) -> DataFuture<'a, Image> {
         Box::pin(async move {
-            match self.store.materialize(namespace, source, path, MAX_INPUT_BYTES).await {
-                Ok(_bytes) => Ok(()),
+            match self.store.hold(namespace, source, MAX_INPUT_BYTES).await {
+                Ok(image) => Ok(image),
                 // Of a tree that lacks something, the tree is what is missing.
-                Err(MaterializeError::Source { source: error, .. }) => {
+                Err(HoldError::Fetch { source: error, .. }) => {
                     Err(fetch_error(source.digest(), error))
                 }
-                Err(
-                    error @ (MaterializeError::NotATree { .. }
-                    | MaterializeError::WrongSize { .. }
-                    | MaterializeError::TooLarge { .. }
-                    | MaterializeError::TooManyEntries
-                    | MaterializeError::TooDeep),
-                ) => Err(DataError::Unusable { reason: chain(&error) }),
-                Err(error) => Err(unavailable(&error)),
+                Err(error) => Err(DataError::Unusable { reason: chain(&error) }),
             }
         })
+    }
+
+    fn open(&self, namespace: &Namespace, digest: Digest) -> Result<BlobView, DataError> {
+        self.store
+            .open_view_blocking(namespace, digest)
+            // It was held, so whatever is wrong with it now is this machine's fault.
+            .map_err(|error| unavailable(&error))
     }
 
     fn put<'a>(&'a self, namespace: &'a Namespace, bytes: Bytes) -> DataFuture<'a, Digest> {
@@ -64,20 +61,19 @@ impl TaskData for RemoteData {
         })
     }
 
-    fn put_directory<'a>(
+    fn put_tree<'a>(
         &'a self,
         namespace: &'a Namespace,
-        path: &'a Path,
+        directory: BTreeMap<String, Produced>,
     ) -> DataFuture<'a, OutTree> {
         Box::pin(async move {
-            match self.store.put_directory(namespace, path).await {
+            match self.store.put_tree(namespace, directory).await {
                 Ok((digest, size_bytes)) => Ok(OutTree { digest, size_bytes }),
-                // What cannot be read is the disk's fault; all else is what the guest left.
-                Err(PutDirectoryError::Put(PutPathError::Plan(error)))
-                    if !matches!(error, PlanError::Read { .. }) =>
-                {
-                    Err(DataError::Unusable { reason: chain(&error) })
-                }
+                Err(
+                    error @ (PutTreeError::TooManyEntries
+                    | PutTreeError::TooDeep { .. }
+                    | PutTreeError::Tree { .. }),
+                ) => Err(DataError::Unusable { reason: chain(&error) }),
                 Err(error) => Err(unavailable(&error)),
             }
         })

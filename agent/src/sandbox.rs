@@ -1,57 +1,61 @@
 //! Runs one attempt of a task under its limits, and tells how it ended.
 //!
-//! A guest gets its arguments, environment, stdin, two output streams, its inputs and `/out`, random
-//! numbers that follow from its program key, and nothing else: no network, no other path. Left out
-//! for now: clocks are the machine's, so a task that reads them is not pure; `/out` is measured
-//! when the guest has ended, so until then only its fuel and time bound what it writes to disk;
-//! `/tmp` does not exist; host calls other than `random_get` are not priced, so a guest that does
-//! nothing but expensive ones is stopped late. The module comes from
-//! `modules`; the next stop is the `executor`.
+//! A guest gets its arguments, environment, stdin, two output streams, a file system of its own, a
+//! clock, random numbers that follow from its program key, and nothing else: no network, no path of
+//! this machine. Every host call is paid for in fuel. The module comes from `modules`; the next stop
+//! is the `executor`.
 
+mod clock;
 mod ending;
+mod guest;
 mod host;
 mod key;
 mod limiter;
+mod meter;
+mod preview1;
 mod stdio;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use wasmtime::{Engine, Linker, Module, Store};
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p1::WasiP1Ctx, p2::pipe::MemoryInputPipe};
 use weir_proto::{
-    job::{StageSpec, TaskKind},
+    capability::Capability,
+    job::{Keep, StageSpec, TaskKind},
     manifest::Item,
-    outcome::{Exceeded, Outcome, Usage},
+    outcome::{Exceeded, Outcome, Trap, Usage},
     template::{Values, expand},
 };
+use weir_store::{directory::Produced, view::BlobView};
 
-pub(crate) use self::limiter::MemoryLimiter;
 use self::{
+    clock::Clock,
     ending::{Ending, Phase},
+    guest::{Files, Stdin},
     key::GuestRandom,
+    meter::Meter,
+    preview1::{Descriptors, Listing},
 };
+pub(crate) use self::{guest::Guest, limiter::MemoryLimiter};
 pub use self::{
     key::{ProgramKey, StageKey},
     stdio::OutputBuffer,
 };
 use crate::{
+    data::DataError,
+    filesystem::FileSystemSpec,
     modules::ReadyModule,
     profile::{self, QUANTUM_FUEL},
 };
-
-/// Most bytes that one host call may make the host allocate for it; a guest's larger write to a
-/// file fails with `ENOMEM`.
-const MAX_HOST_CALL_BYTES: usize = 64 << 20;
 
 /// Longest wall time that is told apart from for ever; timers cannot carry much more.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -73,46 +77,31 @@ pub struct Sandbox {
 }
 
 /// What one attempt is.
-#[derive(Debug)]
-pub struct AttemptSpec<'a> {
+pub(crate) struct AttemptSpec<'a> {
     /// What the stage's tasks have in common, limits included.
-    pub stage: &'a StageSpec,
+    pub(crate) stage: &'a StageSpec,
     /// The task's index.
-    pub index: u32,
+    pub(crate) index: u32,
     /// Its program key.
-    pub key: ProgramKey,
+    pub(crate) key: ProgramKey,
     /// What the guest reads from stdin.
-    pub stdin: Bytes,
+    pub(crate) stdin: BlobView,
     /// Its item, of a foreach stage.
-    pub item: Option<&'a Item>,
-    /// Directories that the guest sees.
-    pub mounts: &'a [Mount<'a>],
-    /// The directory that the guest sees as `/out`.
-    pub out_dir: Option<&'a Path>,
+    pub(crate) item: Option<&'a Item>,
+    /// What its file system is made of.
+    pub(crate) files: Arc<FileSystemSpec>,
     /// Where stdout goes; its limit is the stream's own.
-    pub stdout: &'a OutputBuffer,
+    pub(crate) stdout: &'a OutputBuffer,
     /// Where stderr goes.
-    pub stderr: &'a OutputBuffer,
+    pub(crate) stderr: &'a OutputBuffer,
 }
 
-/// A directory that a guest sees.
-#[derive(Debug, Clone, Copy)]
-pub struct Mount<'a> {
-    /// Where the guest sees it: an absolute path.
-    pub guest: &'a str,
-    /// Where it is.
-    pub host: &'a Path,
-    /// Whether the guest may change it.
-    pub writable: bool,
-}
-
-/// How an attempt ended, and what it used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// What it used.
-    pub usage: Usage,
+/// How an attempt ended, what it used, and what it left.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) usage: Usage,
+    /// What is to be kept of `/out`, of a task that has succeeded and has one.
+    pub(crate) out: Option<BTreeMap<String, Produced>>,
 }
 
 /// Why an attempt could not be run at all: the world's failure, not the guest's.
@@ -127,31 +116,12 @@ pub enum SandboxError {
         /// What there is too little of.
         reason: String,
     },
-    /// A directory for the guest cannot be opened.
-    #[error("cannot open {path} for a guest", path = path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What Wasmtime says.
-        source: wasmtime::Error,
-    },
-    /// A guest's `/out` cannot be measured.
-    #[error("cannot read {path}", path = path.display())]
-    Measure {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-/// What a guest's store carries.
-pub(crate) struct Guest {
-    wasi: WasiP1Ctx,
-    random: rand_chacha::ChaCha12Rng,
-    limiter: MemoryLimiter,
-    /// A priced host call yields when no more fuel than this is left.
-    yield_at_fuel: u64,
+    /// An input cannot be read.
+    #[error("cannot read an input")]
+    Input(#[source] DataError),
+    /// This machine's disk failed us under a guest's file.
+    #[error("cannot use a guest's file on this machine's disk")]
+    Disk(#[source] io::Error),
 }
 
 impl AttemptSpec<'_> {
@@ -164,6 +134,59 @@ impl AttemptSpec<'_> {
             (TaskKind::Foreach { .. }, Some(item)) => Some(Values::Item { index, item }),
         }
     }
+
+    fn args(&self) -> Vec<String> {
+        let (stage, values) = (self.stage, self.values());
+        let arg =
+            |text: &String| values.map_or_else(|| text.clone(), |values| expand(text, values));
+        [stage.name.clone()].into_iter().chain(stage.args.iter().map(arg)).collect()
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        let (stage, values) = (self.stage, self.values());
+        let value =
+            |text: &String| values.map_or_else(|| text.clone(), |values| expand(text, values));
+        let env = stage.env.iter().map(|(name, text)| (name.clone(), value(text)));
+        let own = |name: &str, value: String| (name.to_owned(), value);
+        let mut env: Vec<_> = env.collect();
+        match (stage.kind, self.item) {
+            (TaskKind::Array, _) => {
+                env.push(own("WEIR_TASK_INDEX", self.index.to_string()));
+                env.push(own("WEIR_TASK_COUNT", stage.count.to_string()));
+            }
+            (TaskKind::Foreach { .. }, Some(item)) => {
+                env.push(own("WEIR_TASK_INPUT", item.input().to_owned()));
+            }
+            (TaskKind::Plain | TaskKind::Foreach { .. }, _) => {}
+        }
+        env
+    }
+
+    fn guest(&self) -> Guest {
+        let limits = &self.stage.limits;
+        let has = |capability| self.stage.capabilities.contains(&capability);
+        Guest {
+            args: self.args(),
+            env: self.env(),
+            stdin: Stdin { view: self.stdin.clone(), position: 0 },
+            stdout: self.stdout.clone(),
+            stderr: self.stderr.clone(),
+            files: Files::Unused(self.files.clone()),
+            clock: match has(Capability::Clock) {
+                true => Clock::Real { started: Instant::now() },
+                false => Clock::Virtual { slept_ns: 0 },
+            },
+            random: match has(Capability::Random) {
+                true => GuestRandom::Real,
+                false => GuestRandom::seeded(self.key),
+            },
+            limiter: MemoryLimiter::new(limits.memory_bytes),
+            meter: Meter::new(limits.fuel),
+            descriptors: Descriptors::new(),
+            listing: Listing::default(),
+            memory: None,
+        }
+    }
 }
 
 impl Sandbox {
@@ -174,7 +197,7 @@ impl Sandbox {
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         let engine = profile::engine(config.max_instances).map_err(SandboxError::Engine)?;
         let linker = host::linker(&engine).map_err(SandboxError::Engine)?;
-        let imports = host::Imports::of(&engine, &linker);
+        let imports = host::Imports::all();
         Ok(Sandbox { fingerprint: profile::fingerprint(&engine), engine, linker, imports })
     }
 
@@ -202,20 +225,20 @@ impl Sandbox {
     /// otherwise when it next yields. Must be polled where a tokio runtime is entered.
     ///
     /// # Errors
-    /// `Busy`, `Directory` or `Measure`, when the world failed us.
-    pub async fn run(
+    /// `Busy`, `Input` or `Disk`, when the world failed us.
+    pub(crate) async fn run(
         &self,
         module: &ReadyModule,
         attempt: AttemptSpec<'_>,
     ) -> Result<Ended, SandboxError> {
         let started = Instant::now();
-        let limits = attempt.stage.limits;
+        let (stage, limits) = (attempt.stage, &attempt.stage.limits);
         let timeout = Duration::from_millis(limits.timeout_ms).min(MAX_TIMEOUT);
-        let mut store = self.store(&attempt)?;
+        let mut store = self.store(&attempt);
         let result = within(started + timeout, call(&mut store, module)).await;
         let elapsed = started.elapsed();
         let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
-        let guest = store.data();
+        let guest = store.into_data();
         let usage = Usage {
             fuel: fuel_used,
             peak_memory_bytes: guest.limiter.peak_bytes(),
@@ -226,91 +249,37 @@ impl Sandbox {
                 used: elapsed.as_millis() as u64,
                 limit: limits.timeout_ms,
             }),
-            Ok(result) => Ending {
-                stage: attempt.stage,
-                result,
-                output: attempt.stdout.exceeded().or(attempt.stderr.exceeded()),
-                denied: guest.limiter.denied(),
-                fuel_used,
+            Ok(result) => {
+                Ending { stage, result, denied: guest.limiter.denied(), fuel_used }.outcome()?
             }
-            .outcome()?,
         };
-        drop(store);
-        let outcome = match attempt.out_dir {
-            Some(dir) if outcome.succeeded() => {
-                out_checked(dir, limits.output_bytes, outcome).await?
-            }
-            _ => outcome,
-        };
-        Ok(Ended { outcome, usage })
+        if outcome.succeeded() && stage.keep != Keep::Nothing {
+            return Ok(with_out(guest, &stage.keep, outcome, usage));
+        }
+        Ok(Ended { outcome, usage, out: None })
     }
 
-    fn store(&self, attempt: &AttemptSpec<'_>) -> Result<Store<Guest>, SandboxError> {
-        let limits = &attempt.stage.limits;
-        let random = GuestRandom::new(attempt.key);
-        let guest = Guest {
-            random: random.secure.clone(),
-            wasi: wasi(attempt, random)?,
-            limiter: MemoryLimiter::new(limits.memory_bytes),
-            yield_at_fuel: limits.fuel.saturating_sub(QUANTUM_FUEL),
-        };
-        let mut store = Store::new(&self.engine, guest);
+    fn store(&self, attempt: &AttemptSpec<'_>) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, attempt.guest());
         store.limiter(|guest| &mut guest.limiter);
-        store.set_hostcall_fuel(MAX_HOST_CALL_BYTES);
         // Before instantiation: the start function is part of the bill, and of what is limited.
-        store.set_fuel(limits.fuel).expect("the profile counts fuel");
+        store.set_fuel(attempt.stage.limits.fuel).expect("the profile counts fuel");
         store.fuel_async_yield_interval(Some(QUANTUM_FUEL)).expect("the profile counts fuel");
-        Ok(store)
+        store
     }
 }
 
-fn wasi(attempt: &AttemptSpec<'_>, random: GuestRandom) -> Result<WasiP1Ctx, SandboxError> {
-    let stage = attempt.stage;
-    let mut builder = WasiCtxBuilder::new();
-    builder.arg(&stage.name);
-    match attempt.values() {
-        None => {
-            builder.args(&stage.args).envs(&stage.env);
-        }
-        Some(values) => {
-            for arg in &stage.args {
-                builder.arg(expand(arg, values));
-            }
-            for (name, value) in &stage.env {
-                builder.env(name, expand(value, values));
-            }
+/// The end of a guest that has succeeded, with what it left in `/out`.
+fn with_out(guest: Guest, keep: &Keep, outcome: Outcome, usage: Usage) -> Ended {
+    match guest.files.into_inner().into_kept(keep) {
+        Ok(out) => Ended { outcome, usage, out },
+        // Trying again changes nothing.
+        Err(error) => {
+            let (kind, message) = ("invalid_output".to_owned(), error.to_string());
+            let outcome = Outcome::Trapped(Trap { kind, message, frames: Vec::new() });
+            Ended { outcome, usage, out: None }
         }
     }
-    builder
-        .stdin(MemoryInputPipe::new(attempt.stdin.clone()))
-        .stdout(attempt.stdout.clone())
-        .stderr(attempt.stderr.clone())
-        .secure_random(random.secure)
-        .insecure_random(random.insecure)
-        .insecure_random_seed(random.insecure_seed)
-        // It would let a guest's sleep or file access hold the worker.
-        .allow_blocking_current_thread(false)
-        .allow_ip_name_lookup(false)
-        .allow_tcp(false)
-        .allow_udp(false);
-    match (stage.kind, attempt.item) {
-        (TaskKind::Array, _) => {
-            builder.env("WEIR_TASK_INDEX", attempt.index.to_string());
-            builder.env("WEIR_TASK_COUNT", stage.count.to_string());
-        }
-        (TaskKind::Foreach { .. }, Some(item)) => {
-            builder.env("WEIR_TASK_INPUT", item.input());
-        }
-        (TaskKind::Plain | TaskKind::Foreach { .. }, _) => {}
-    }
-    let out = attempt.out_dir.map(|host| Mount { guest: "/out", host, writable: true });
-    for mount in attempt.mounts.iter().copied().chain(out) {
-        let perms = if mount.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        builder
-            .preopened_dir(mount.host, mount.guest, perms)
-            .map_err(|source| SandboxError::Directory { path: mount.host.to_owned(), source })?;
-    }
-    Ok(builder.build_p1())
 }
 
 /// Instantiates the module and calls `_start`.
@@ -347,35 +316,4 @@ async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Ti
         alarm.as_mut().poll(context).map(|()| Err(TimedOut))
     })
     .await
-}
-
-/// The outcome, or `OutputTooLarge` when the files beneath `dir` take more than `limit` bytes.
-async fn out_checked(dir: &Path, limit: u64, outcome: Outcome) -> Result<Outcome, SandboxError> {
-    let path = dir.to_owned();
-    let measured = tokio::task::spawn_blocking(move || bytes_beneath(&path)).await;
-    let used = measured
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
-        .map_err(|source| SandboxError::Measure { path: dir.to_owned(), source })?;
-    if used > limit {
-        return Ok(Outcome::OutputTooLarge(Exceeded { used, limit }));
-    }
-    Ok(outcome)
-}
-
-fn bytes_beneath(dir: &Path) -> io::Result<u64> {
-    let mut total: u64 = 0;
-    let mut left = vec![dir.to_owned()];
-    while let Some(dir) = left.pop() {
-        for entry in std::fs::read_dir(dir)? {
-            let entry = entry?;
-            // Of the entry itself: a symbolic link is never followed.
-            let metadata = entry.metadata()?;
-            if metadata.is_dir() {
-                left.push(entry.path());
-            } else {
-                total = total.saturating_add(metadata.len());
-            }
-        }
-    }
-    Ok(total)
 }

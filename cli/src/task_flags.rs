@@ -10,6 +10,7 @@ use weir_sdk::{
     module_file,
     plan::{InputPlan, JobPlan, OutputsPlan, StagePlan, StdinPlan, TasksPlan},
     proto::{
+        capability::Capability,
         job::{InputSource, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS, guest_path_problem},
         limits::{Limits, Resources},
         manifest::item_problem,
@@ -62,6 +63,10 @@ pub(crate) struct TaskFlags {
     /// Chooses among the random sequences the guest may see [default: 0]
     #[arg(long, value_name = "NUMBER", value_parser = parse_seed)]
     seed: Option<u64>,
+    /// Let tasks do more than compute, and be no pure functions any more: `clock` for the real time
+    /// and real sleep, `random` for random numbers that nobody can foresee; repeatable
+    #[arg(long, value_name = "CAPABILITY")]
+    allow: Vec<Capability>,
     /// Which jobs of the namespace go first, -100 (last) to 100 (first) [default: 0]
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = parse_priority)]
     priority: Option<i32>,
@@ -218,6 +223,7 @@ impl TaskFlags {
             ("--foreach", !self.foreach.is_empty()),
             ("--retries", self.retries.is_some()),
             ("--seed", self.seed.is_some()),
+            ("--allow", !self.allow.is_empty()),
             ("an argument after --", !self.args.is_empty()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
@@ -249,6 +255,7 @@ impl TaskFlags {
             outputs: OutputsPlan::Nothing,
             retries: self.retries.unwrap_or(0),
             seed: self.seed.unwrap_or(0),
+            capabilities: self.allow.iter().copied().collect(),
         };
         let name = self.name.clone().unwrap_or_else(|| job_name(&self.target));
         Ok(JobPlan { name, namespace: None, priority: self.priority.unwrap_or(0), stage })

@@ -1,6 +1,7 @@
 //! What a client asks for: a job of stages, each an array of tasks that run one module.
 
 use crate::{
+    capability::{Capabilities, Capability},
     digest::Digest,
     id::Namespace,
     limits::{Limits, MIN_CPU_MILLIS, Resources},
@@ -70,6 +71,8 @@ pub struct StageSpec {
     pub keep: Keep,
     /// Chooses among the random sequences the guest may see.
     pub seed: u64,
+    /// What its tasks may do beyond computing; with none they are pure.
+    pub capabilities: Capabilities,
 }
 
 /// What tells the tasks of a stage apart.
@@ -177,6 +180,7 @@ impl StageSpec {
             retries: 0,
             keep: Keep::Nothing,
             seed: 0,
+            capabilities: Capabilities::new(),
         }
     }
 
@@ -247,6 +251,7 @@ impl From<StageSpec> for wire::StageSpec {
             stdin_item,
             retries: spec.retries,
             keep_paths,
+            capabilities: spec.capabilities.iter().map(Capability::to_string).collect(),
         }
     }
 }
@@ -364,6 +369,13 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     if stdin == Stdin::Item && !matches!(kind, TaskKind::Foreach { .. }) {
         problems.push("stdin is the task's item, and the stage has no items".to_owned());
     }
+    let mut capabilities = Capabilities::new();
+    for word in &wire.capabilities {
+        match word.parse::<Capability>() {
+            Ok(capability) => drop(capabilities.insert(capability)),
+            Err(unknown) => problems.push(unknown.to_string()),
+        }
+    }
     Ok(StageSpec {
         name: wire.name,
         module: Digest::try_from(&wire.module[..])?,
@@ -383,6 +395,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
             (true, paths) => Keep::Paths(paths),
         },
         seed: wire.seed,
+        capabilities,
     })
 }
 
@@ -474,6 +487,7 @@ mod tests {
             retries: 2,
             keep: Keep::Paths(vec!["a/b".to_owned()]),
             seed: 7,
+            capabilities: Capabilities::from([Capability::Clock]),
             ..StageSpec::new("main", Digest::of(b"module"))
         };
         let namespace = Namespace::default_namespace();

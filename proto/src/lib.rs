@@ -15,6 +15,8 @@ pub mod range;
 
 pub mod limits;
 
+pub mod capability;
+
 pub mod job;
 
 pub mod manifest;

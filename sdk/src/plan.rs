@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use weir_proto::{
+    capability::Capabilities,
     id::Namespace,
     limits::{Limits, Resources},
 };
@@ -52,6 +53,8 @@ pub struct StagePlan {
     pub retries: u32,
     /// Chooses among the random sequences the guest may see.
     pub seed: u64,
+    /// What its tasks may do beyond computing; with none they are pure.
+    pub capabilities: Capabilities,
 }
 
 /// Which tasks a stage has.
@@ -129,6 +132,7 @@ impl StagePlan {
             outputs: OutputsPlan::Nothing,
             retries: 0,
             seed: 0,
+            capabilities: Capabilities::new(),
         }
     }
 }

@@ -102,6 +102,7 @@ impl Client {
                 OutputsPlan::Paths(paths) => Keep::Paths(paths.clone()),
             },
             seed: plan.seed,
+            capabilities: plan.capabilities.clone(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -13,20 +14,21 @@ use bytes::Bytes;
 use weir_proto::{
     digest::Digest,
     job::{InputSource, Stdin},
-    manifest::Item,
+    manifest::{ITEM_DIR, Item},
     outcome::{Outcome, Trap, Usage},
     page::{MAX_INLINE_BYTES, OutTree, Output, TaskResult},
 };
+use weir_store::{directory::Produced, image::Image, view::BlobView};
 
 use super::{
     End, Shared,
     lane::{Lane, Turn},
     prepare::Prepared,
-    task_dir::{TaskDir, TaskDirError},
 };
 use crate::{
     data::{DataError, chain},
-    sandbox::{AttemptSpec, Mount, SandboxError},
+    filesystem::FileSystemSpec,
+    sandbox::{AttemptSpec, Ended, SandboxError},
 };
 
 /// A slot that ran short tasks for this long lets others go first: about a quantum of fuel.
@@ -38,11 +40,9 @@ enum AttemptError {
     Sandbox(#[from] SandboxError),
     #[error("cannot have what the task works on")]
     Input(#[source] DataError),
-    #[error(transparent)]
-    Dir(#[from] TaskDirError),
     #[error("cannot keep the task's output")]
     Output(#[source] DataError),
-    #[error("the thread that kept the task's output died")]
+    #[error("the thread that brought the task's input or kept its output died")]
     Lost,
 }
 
@@ -78,7 +78,7 @@ async fn run_task(
     turn: Turn,
 ) -> Result<TaskResult, AttemptError> {
     match attempt(shared, lane, prepared, turn).await {
-        Err(AttemptError::Input(error) | AttemptError::Dir(TaskDirError::Data(error))) => {
+        Err(AttemptError::Input(error)) => {
             let outcome = match error {
                 DataError::NotFound(digest) => Outcome::MissingInput { digest },
                 DataError::Unusable { reason } => unusable("invalid_input", reason),
@@ -105,32 +105,29 @@ async fn attempt(
         ),
         None => None,
     };
+    let held = match item.as_ref().and_then(|item| item.source) {
+        Some(source) => Some(hold(shared, lane, source).await?),
+        None => None,
+    };
     let stdin = match (lane.spec.stdin, &item) {
-        (Stdin::Item, Some(item)) => stdin_of(shared, lane, item).await?,
+        (Stdin::Item, Some(item)) => stdin_of(prepared, item)?,
         _ => prepared.stdin.clone(),
     };
-    let dir = TaskDir::make(shared, lane, prepared, item.as_ref()).await?;
-    let out_dir = dir.as_ref().and_then(TaskDir::out);
-    let common = prepared.shared.iter();
-    let common = common.map(|(guest, host)| Mount { guest, host, writable: false });
-    let mounts: Vec<Mount<'_>> = common.chain(dir.iter().flat_map(TaskDir::mounts)).collect();
     let attempt = AttemptSpec {
         stage: &lane.spec,
         index: turn.index,
         key: lane.key.task(turn.index, item.as_ref()),
         stdin,
         item: item.as_ref(),
-        mounts: &mounts,
-        out_dir: out_dir.as_deref(),
+        files: with_item(&prepared.files, item.as_ref().zip(held)),
         stdout: &turn.stdout,
         stderr: &turn.stderr,
     };
-    let ended = shared.sandbox.run(&prepared.module, attempt).await?;
-    let mut outcome = ended.outcome;
-    let mut out = None;
-    if let Some(dir) = dir.filter(|_| out_dir.is_some() && outcome.succeeded()) {
-        match keep_out(shared, lane, dir).await {
-            Ok(kept) => out = Some(kept),
+    let Ended { mut outcome, usage, out } = shared.sandbox.run(&prepared.module, attempt).await?;
+    let mut kept = None;
+    if let Some(out) = out {
+        match keep_out(shared, lane, out).await {
+            Ok(tree) => kept = Some(tree),
             Err(AttemptError::Output(DataError::Unusable { reason })) => {
                 outcome = unusable("invalid_output", reason);
             }
@@ -139,25 +136,41 @@ async fn attempt(
     }
     Ok(TaskResult {
         outcome,
-        usage: ended.usage,
+        usage,
         stdout: keep_output(shared, lane, turn.stdout.take()).await?,
         stderr: keep_output(shared, lane, turn.stderr.take()).await?,
-        out,
+        out: kept,
     })
 }
 
-/// A line with its end, or the bytes of a file.
-async fn stdin_of(shared: &Shared, lane: &Lane, item: &Item) -> Result<Bytes, AttemptError> {
+/// Brings an item to this machine.
+async fn hold(shared: &Shared, lane: &Lane, source: InputSource) -> Result<Image, AttemptError> {
+    let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
+    // On the runtime: workers are for guests.
+    let held = shared.runtime.spawn(async move { data.hold(&namespace, source).await });
+    held.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Input)
+}
+
+/// A line with its end, or the bytes of a file, which is held.
+fn stdin_of(prepared: &Prepared, item: &Item) -> Result<BlobView, AttemptError> {
     match item.source {
-        None => Ok(Bytes::from(format!("{}\n", item.text))),
+        None => Ok(BlobView::from(Bytes::from(format!("{}\n", item.text)))),
         Some(InputSource::Blob(digest)) => {
-            shared.data.get(&lane.namespace, digest).await.map_err(AttemptError::Input)
+            prepared.files.inputs.open(digest).map_err(AttemptError::Input)
         }
         Some(InputSource::Tree(_)) => {
             let reason = format!("{:?} is a directory, which stdin cannot be", item.text);
             Err(AttemptError::Input(DataError::Unusable { reason }))
         }
     }
+}
+
+/// What a task's file system is made of, with the file of its item.
+fn with_item(files: &Arc<FileSystemSpec>, item: Option<(&Item, Image)>) -> Arc<FileSystemSpec> {
+    let Some((item, image)) = item else { return files.clone() };
+    let dir = ITEM_DIR.trim_start_matches('/').to_owned();
+    let own = Some((dir, item.name().to_owned(), image));
+    Arc::new(FileSystemSpec { own, ..FileSystemSpec::clone(files) })
 }
 
 /// The guest, or whoever made its input, did what no store can hold. Trying again changes nothing.
@@ -178,12 +191,13 @@ async fn keep_output(shared: &Shared, lane: &Lane, bytes: Vec<u8>) -> Result<Out
     Ok(Output::Blob { digest, size_bytes })
 }
 
-async fn keep_out(shared: &Shared, lane: &Lane, dir: TaskDir) -> Result<OutTree, AttemptError> {
-    let (data, namespace, spec) = (shared.data.clone(), lane.namespace.clone(), lane.spec.clone());
-    let put = shared.runtime.spawn(async move {
-        let kept = dir.kept(&spec.keep)?;
-        data.put_directory(&namespace, &kept).await
-    });
+async fn keep_out(
+    shared: &Shared,
+    lane: &Lane,
+    out: BTreeMap<String, Produced>,
+) -> Result<OutTree, AttemptError> {
+    let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
+    let put = shared.runtime.spawn(async move { data.put_tree(&namespace, out).await });
     put.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Output)
 }
 

@@ -1,43 +1,38 @@
-//! What the tasks of a lane share, made once: the module, stdin's bytes, the manifest of their items,
-//! and the directories that none of them may change.
+//! What the tasks of a lane share, made once: the module, stdin, the manifest of their items, and what
+//! their file systems are made of.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_proto::{
     id::Namespace,
-    job::{Stdin, TaskKind},
+    job::{InputSource, Keep, StageSpec, Stdin, TaskKind},
     outcome::Outcome,
 };
+use weir_store::{image::Image, view::BlobView};
 
 use super::{
     Shared,
     attempt::unusable,
+    inputs::LaneInputs,
     items::Items,
     lane::{Lane, NotPrepared},
-    layout::{self, Group},
-    scratch::{ScratchDir, ScratchError},
 };
 use crate::{
     data::{DataError, TaskData, chain},
+    filesystem::{FileSystemSpec, Layout, OpenInput},
     modules::{ModuleError, ReadyModule, Refusal},
+    profile::CLOCK_ORIGIN_NS,
 };
 
 /// What a lane's tasks share.
 pub(super) struct Prepared {
     pub(super) module: Arc<ReadyModule>,
-    pub(super) stdin: Bytes,
+    pub(super) stdin: BlobView,
     /// Of a foreach stage.
     pub(super) items: Option<Items>,
-    /// Directories that all tasks see: where the guest sees each, and where it is.
-    pub(super) shared: Vec<(String, PathBuf)>,
-    /// Directories that each task has one of.
-    pub(super) private: Vec<Group>,
-    /// Holds what is shared; removed after the last task.
-    _dir: Option<ScratchDir>,
+    /// What each task's file system is made of, but for the file of its item.
+    pub(super) files: Arc<FileSystemSpec>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +41,9 @@ enum PrepareError {
     Module(#[from] ModuleError),
     #[error("cannot have an input")]
     Data(#[from] DataError),
-    #[error("cannot lay out the inputs")]
-    Scratch(#[from] ScratchError),
 }
 
-/// Fetches, compiles and lays out what a lane needs.
+/// Fetches and compiles what a lane needs.
 pub(super) async fn prepare(shared: &Shared, lane: &Lane) -> Result<Arc<Prepared>, NotPrepared> {
     try_prepare(shared, lane).await.map(Arc::new).map_err(|error| match error {
         PrepareError::Module(ModuleError::Refused(Refusal::Invalid { reason })) => {
@@ -75,47 +68,39 @@ async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareEr
     let module = shared.modules.get(spec.module, || data.get(namespace, spec.module)).await?;
     // Only now: whoever waits for a compiler keeps nobody from preparing what is compiled already.
     let _permit = shared.preparing.acquire().await.expect("the semaphore is never closed");
+    let inputs = Arc::new(LaneInputs::new(data.clone(), namespace.clone()));
     let stdin = match spec.stdin {
-        Stdin::Blob(digest) => data.get(namespace, digest).await?,
-        Stdin::Empty | Stdin::Item => Bytes::new(),
+        Stdin::Blob(digest) => {
+            data.hold(namespace, InputSource::Blob(digest)).await?;
+            inputs.open(digest)?
+        }
+        Stdin::Empty | Stdin::Item => BlobView::from(Bytes::new()),
     };
     let items = match spec.kind {
         TaskKind::Foreach { manifest } => Some(Items::open(&**data, namespace, manifest).await?),
         TaskKind::Plain | TaskKind::Array => None,
     };
-    let groups = layout::groups(&spec.inputs).into_iter();
-    let (private, common): (Vec<Group>, Vec<Group>) = groups.partition(|group| group.writable);
-    let dir = match common.is_empty() {
-        true => None,
-        false => Some(shared.scratch.make_dir().await?),
-    };
-    let mut shared = Vec::new();
-    if let Some(dir) = &dir {
-        for (number, group) in common.into_iter().enumerate() {
-            let path = dir.path().join(number.to_string());
-            lay_out(&**data, namespace, &group, &path).await?;
-            shared.push((group.guest, path));
-        }
-    }
-    Ok(Prepared { module, stdin, items, shared, private, _dir: dir })
+    let files = Arc::new(FileSystemSpec {
+        layout: Arc::new(layout(&**data, namespace, spec).await?),
+        own: None,
+        inputs,
+        spill_dir: shared.scratch_dir.clone(),
+        out_bytes: (spec.keep != Keep::Nothing).then_some(spec.limits.output_bytes),
+        scratch_bytes: spec.limits.scratch_bytes,
+        made_ns: CLOCK_ORIGIN_NS,
+    });
+    Ok(Prepared { module, stdin, items, files })
 }
 
-/// Makes the directory of a group at `path`, which does not exist yet and whose parent does.
-pub(super) async fn lay_out(
+async fn layout(
     data: &dyn TaskData,
     namespace: &Namespace,
-    group: &Group,
-    path: &Path,
-) -> Result<(), DataError> {
-    for input in &group.inputs {
-        let place = group.place(path, input);
-        if place != path {
-            let parent = place.parent().unwrap_or(path).to_owned();
-            tokio::fs::create_dir_all(&parent)
-                .await
-                .map_err(|source| DataError::Disk { path: parent, source })?;
-        }
-        data.materialize(namespace, input.source, &place).await?;
+    spec: &StageSpec,
+) -> Result<Layout, DataError> {
+    let mut held: Vec<(String, Image, bool)> = Vec::with_capacity(spec.inputs.len());
+    for input in &spec.inputs {
+        let image = data.hold(namespace, input.source).await?;
+        held.push((input.path.clone(), image, input.writable));
     }
-    Ok(())
+    Ok(Layout::new(held))
 }

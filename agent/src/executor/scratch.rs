@@ -1,32 +1,14 @@
-//! Directories that tasks need for a while, under the executor's scratch root.
+//! Where what guests write goes when it does not fit in memory: one directory of the executor's own.
+//!
+//! The files in it have no names, so there is nothing to remove when an attempt ends, nor when the
+//! agent dies.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
-use tokio::runtime::Handle;
-
-/// Where directories are made; everything in it belongs to the executor.
-#[derive(Debug, Clone)]
-pub(super) struct Scratch {
-    root: Arc<Path>,
-    next: Arc<AtomicU64>,
-    runtime: Handle,
-}
-
-/// A directory that is removed after its last use, on a blocking thread.
-#[derive(Debug)]
-pub(super) struct ScratchDir {
-    path: PathBuf,
-    runtime: Handle,
-}
-
-/// A directory could not be made.
+/// The directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {path} as a scratch directory", path = path.display())]
 pub struct ScratchError {
@@ -34,43 +16,16 @@ pub struct ScratchError {
     source: io::Error,
 }
 
-impl Scratch {
-    /// Empties the root of what an earlier life left, or makes it.
-    pub(super) fn open(root: &Path, runtime: Handle) -> Result<Scratch, ScratchError> {
-        let emptied = match fs::remove_dir_all(root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir_all(root),
-        };
-        emptied.map_err(|source| ScratchError { path: root.to_owned(), source })?;
-        Ok(Scratch { root: root.into(), next: Arc::default(), runtime })
-    }
-
-    /// Makes an empty directory, on a blocking thread.
-    pub(super) async fn make_dir(&self) -> Result<ScratchDir, ScratchError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let dir =
-            ScratchDir { path: self.root.join(number.to_string()), runtime: self.runtime.clone() };
-        let made = self.runtime.spawn_blocking({
-            let path = dir.path.clone();
-            move || fs::create_dir(path)
-        });
-        made.await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(|source| ScratchError { path: dir.path.clone(), source })?;
-        Ok(dir)
-    }
-}
-
-impl ScratchDir {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for ScratchDir {
-    fn drop(&mut self) {
-        let path = std::mem::take(&mut self.path);
-        // What cannot be removed now is removed by the next start of the executor.
-        self.runtime.spawn_blocking(move || fs::remove_dir_all(path));
-    }
+/// Makes the directory, or empties it of what is there.
+///
+/// # Errors
+/// When it cannot be made, or a file cannot be made in it.
+pub(super) fn open(root: &Path) -> Result<(), ScratchError> {
+    let emptied = match fs::remove_dir_all(root) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(root),
+    };
+    // A guest that needs it should not be the first to find out.
+    let tried = emptied.and_then(|()| tempfile::tempfile_in(root).map(drop));
+    tried.map_err(|source| ScratchError { path: root.to_owned(), source })
 }

@@ -261,7 +261,7 @@ async fn an_invalid_module_is_told_to_every_task_also_of_later_grants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_are_laid_out_and_out_becomes_a_tree() {
     let bench = Bench::new(2);
-    let mut reader = bench.lease(1, &opener("dir/name", false), 20, 4);
+    let mut reader = bench.lease(1, &opener("in/dir/name", false), 20, 4);
     let tree = bench.data.insert_tree(&[("name", b"text")]);
     reader.spec.inputs = vec![Input {
         path: "/in/dir".to_owned(),
@@ -272,7 +272,7 @@ async fn inputs_are_laid_out_and_out_becomes_a_tree() {
     for finished in bench.finish(20).await {
         assert_eq!(outcome(&finished), &Outcome::Succeeded { exit_code: 0 });
     }
-    let mut writer = bench.lease(2, &opener("new", true), 1, 1);
+    let mut writer = bench.lease(2, &opener("out/new", true), 1, 1);
     writer.spec.keep = Keep::Out;
     bench.executor.grant(&writer);
     let [finished] = &bench.finish(1).await[..] else { panic!("one task") };
@@ -280,7 +280,7 @@ async fn inputs_are_laid_out_and_out_becomes_a_tree() {
     let End::Result(TaskResult { out: Some(out), .. }) = &finished.end else { panic!("no out") };
     assert_eq!(out.size_bytes, 5);
     let tree = bench.data.tree(out.digest).expect("a tree");
-    assert_eq!(bench.data.blob(tree["new"]).expect("a blob"), &b"new\0\0"[..]);
+    assert_eq!(bench.data.blob(tree["new"]).expect("a blob"), &b"out/n"[..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +297,7 @@ async fn a_task_of_a_foreach_stage_sees_the_file_of_its_item() {
         bench.data.insert(chunk);
     });
     let manifest = bench.data.insert(manifest.encode());
-    let mut lease = bench.lease(1, &opener("one", false), 3, 2);
+    let mut lease = bench.lease(1, &opener("item/one", false), 3, 2);
     lease.spec.count = 3;
     lease.spec.kind = TaskKind::Foreach { manifest };
     bench.executor.grant(&lease);
@@ -310,7 +310,7 @@ async fn a_task_of_a_foreach_stage_sees_the_file_of_its_item() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_task_has_its_own_copy_of_a_writable_input() {
     let bench = Bench::new(2);
-    let mut lease = bench.lease(1, &opener("new", true), 8, 4);
+    let mut lease = bench.lease(1, &opener("data/new", true), 8, 4);
     let tree = bench.data.insert_tree(&[("name", b"text")]);
     let source = InputSource::Tree(tree);
     lease.spec.inputs = vec![Input { path: "/data".to_owned(), source, writable: true }];
@@ -329,7 +329,7 @@ async fn each_task_has_its_own_copy_of_a_writable_input() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_paths_to_be_kept_are_kept() {
     let bench = Bench::new(1);
-    let mut lease = bench.lease(1, &opener("new", true), 1, 1);
+    let mut lease = bench.lease(1, &opener("out/new", true), 1, 1);
     for (seq, path, files) in [(2, "new", 1), (3, "other", 0), (4, "new/x", 0)] {
         lease.id.seq = seq;
         lease.spec.keep = Keep::Paths(vec![path.to_owned()]);

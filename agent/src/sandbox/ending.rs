@@ -10,7 +10,8 @@ use weir_proto::{
     outcome::{Exceeded, Outcome, Trap},
 };
 
-use super::SandboxError;
+use super::{SandboxError, stdio::OverLimit};
+use crate::filesystem::{Area, FsError};
 
 /// Most bytes of a trap's message and of each frame: they go into pages, and a guest chooses its
 /// functions' names.
@@ -29,8 +30,6 @@ pub(super) enum Phase {
 pub(super) struct Ending<'a> {
     pub(super) stage: &'a StageSpec,
     pub(super) result: Result<(), (Phase, wasmtime::Error)>,
-    /// Of stdout or stderr.
-    pub(super) output: Option<Exceeded>,
     /// The last memory that the guest did not get.
     pub(super) denied: Option<Exceeded>,
     pub(super) fuel_used: u64,
@@ -38,7 +37,8 @@ pub(super) struct Ending<'a> {
 
 impl Ending<'_> {
     /// # Errors
-    /// `Busy` when the pool had no room: that is our failure, not the guest's.
+    /// `Busy` when the pool had no room, `Input` and `Disk`: those are our failures, not the
+    /// guest's.
     pub(super) fn outcome(self) -> Result<Outcome, SandboxError> {
         let (phase, error) = match self.result {
             Ok(()) => return Ok(Outcome::Succeeded { exit_code: 0 }),
@@ -47,12 +47,16 @@ impl Ending<'_> {
         if let Some(I32Exit(exit_code)) = error.downcast_ref() {
             return Ok(exited(*exit_code, self.stage));
         }
-        if let Some(exceeded) = self.output {
-            return Ok(Outcome::OutputTooLarge(exceeded));
+        if let Some(OverLimit(exceeded)) = error.downcast_ref() {
+            return Ok(Outcome::OutputTooLarge(*exceeded));
         }
         if error.is::<PoolConcurrencyLimitError>() {
             return Err(SandboxError::Busy { reason: error.to_string() });
         }
+        let error = match error.downcast::<FsError>() {
+            Ok(ended) => return by_file_system(ended),
+            Err(error) => error,
+        };
         let trap = error.downcast_ref::<wasmtime::Trap>().copied();
         match (trap, self.denied) {
             (Some(wasmtime::Trap::OutOfFuel), _) => {
@@ -67,6 +71,19 @@ impl Ending<'_> {
             }
             (_, None) => Ok(trapped(trap, &error)),
         }
+    }
+}
+
+/// The end of an attempt by its file system.
+fn by_file_system(error: FsError) -> Result<Outcome, SandboxError> {
+    match error {
+        FsError::OverLimit { area: Area::Scratch, exceeded } => Ok(Outcome::ScratchFull(exceeded)),
+        FsError::OverLimit { area: Area::Out | Area::Fixed, exceeded } => {
+            Ok(Outcome::OutputTooLarge(exceeded))
+        }
+        FsError::Input(error) => Err(SandboxError::Input(*error)),
+        FsError::Disk(error) => Err(SandboxError::Disk(error)),
+        FsError::Refused(refusal) => unreachable!("the guest was told of {refusal:?}"),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It is the BLAKE3 hash of the profile, the stage's name (which is `argv[0]`), module, arguments,
 //! environment, digests of stdin and inputs, the index and count where the guest sees them, its item,
-//! and the spec's seed. Each field goes in with its length before it, so that no two specs run
+//! the spec's seed, and its capabilities. Each field goes in with its length before it, so that no two specs run
 //! together. Limits are left out: they can end a guest early, but it cannot read them.
 
 use rand_chacha::{
@@ -75,6 +75,10 @@ impl StageKey {
         }
         number(&mut hasher, u64::from(stage.keep != Keep::Nothing));
         number(&mut hasher, stage.seed);
+        number(&mut hasher, stage.capabilities.len() as u64);
+        for capability in &stage.capabilities {
+            text(&mut hasher, &capability.to_string());
+        }
         let texts = stage.args.iter().chain(stage.env.iter().map(|(_, value)| value));
         let index = |text: &String| placeholders(text).contains(&Placeholder::Index);
         let sees = match stage.kind {
@@ -131,30 +135,31 @@ fn number(hasher: &mut blake3::Hasher, number: u64) {
     hasher.update(&number.to_le_bytes());
 }
 
-/// The random numbers that a guest may see, by the interface it asks.
-pub(crate) struct GuestRandom {
-    /// `wasi:random/random` and preview 1's `random_get`.
-    pub(crate) secure: ChaCha12Rng,
-    /// `wasi:random/insecure`.
-    pub(crate) insecure: ChaCha12Rng,
-    /// `wasi:random/insecure-seed`.
-    pub(crate) insecure_seed: u128,
+/// The random numbers that a guest sees.
+pub(crate) enum GuestRandom {
+    /// They follow from its program key.
+    Seeded(Box<ChaCha12Rng>),
+    /// The machine's.
+    Real,
 }
 
 impl GuestRandom {
-    /// The three streams of ChaCha12 under the program key.
-    pub(crate) fn new(key: ProgramKey) -> GuestRandom {
-        let stream = |number| {
-            let mut random = ChaCha12Rng::from_seed(key.0);
-            random.set_stream(number);
-            random
-        };
-        let mut seed = [0; 16];
-        stream(2).fill_bytes(&mut seed);
-        GuestRandom {
-            secure: stream(0),
-            insecure: stream(1),
-            insecure_seed: u128::from_le_bytes(seed),
+    /// ChaCha12 under the program key.
+    pub(crate) fn seeded(key: ProgramKey) -> GuestRandom {
+        GuestRandom::Seeded(Box::new(ChaCha12Rng::from_seed(key.0)))
+    }
+
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// When the machine has no random numbers.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+        match self {
+            GuestRandom::Seeded(random) => {
+                random.fill_bytes(bytes);
+                Ok(())
+            }
+            GuestRandom::Real => getrandom::fill(bytes),
         }
     }
 }

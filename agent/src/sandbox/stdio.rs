@@ -2,23 +2,9 @@
 //!
 //! Going over the limit ends the attempt at that write; what fitted stays. Next: `limiter`.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::{
-    async_trait,
-    cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamError, StreamResult},
-};
 use weir_proto::outcome::Exceeded;
-
-/// Most bytes that Wasmtime may hand over in one write.
-const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// One stream's bytes; clones share them.
 #[derive(Debug, Clone)]
@@ -30,18 +16,17 @@ pub struct OutputBuffer {
 struct Written {
     bytes: Vec<u8>,
     limit: u64,
-    exceeded: Option<Exceeded>,
 }
 
 /// Why a write ended the attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("wrote {} of {} bytes of output", .0.used, .0.limit)]
-struct OverLimit(Exceeded);
+pub(super) struct OverLimit(pub(super) Exceeded);
 
 impl OutputBuffer {
     /// An empty stream that takes `limit` bytes.
     pub fn new(limit: u64) -> OutputBuffer {
-        let written = Written { bytes: Vec::new(), limit, exceeded: None };
+        let written = Written { bytes: Vec::new(), limit };
         OutputBuffer { shared: Arc::new(Mutex::new(written)) }
     }
 
@@ -68,12 +53,11 @@ impl OutputBuffer {
         std::mem::take(&mut self.lock().bytes)
     }
 
-    /// What the guest tried to write, if that was more than the limit.
-    pub(crate) fn exceeded(&self) -> Option<Exceeded> {
-        self.lock().exceeded
-    }
-
-    fn append(&self, bytes: &[u8]) -> Result<(), OverLimit> {
+    /// Adds what the guest wrote.
+    ///
+    /// # Errors
+    /// `OverLimit`, which ends the attempt; what fitted is kept.
+    pub(super) fn append(&self, bytes: &[u8]) -> Result<(), OverLimit> {
         let mut written = self.lock();
         let used = written.bytes.len() as u64 + bytes.len() as u64;
         let limit = written.limit;
@@ -83,69 +67,12 @@ impl OutputBuffer {
         }
         let room = (limit - written.bytes.len() as u64) as usize;
         written.bytes.extend_from_slice(&bytes[..room]);
-        let exceeded = Exceeded { used, limit };
-        written.exceeded = Some(exceeded);
-        Err(OverLimit(exceeded))
+        Err(OverLimit(Exceeded { used, limit }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Written> {
         // Bytes are bytes, whoever panicked while holding them.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl IsTerminal for OutputBuffer {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for OutputBuffer {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-#[async_trait]
-impl Pollable for OutputBuffer {
-    async fn ready(&mut self) {}
-}
-
-#[async_trait]
-impl OutputStream for OutputBuffer {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.append(&bytes).map_err(|over| StreamError::Trap(over.into()))
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MAX_WRITE_BYTES)
-    }
-}
-
-impl AsyncWrite for OutputBuffer {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let all = self.append(bytes).map(|()| bytes.len());
-        Poll::Ready(all.map_err(std::io::Error::other))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -167,8 +94,8 @@ mod tests {
     fn what_fitted_stays_when_a_write_goes_over() {
         let output = OutputBuffer::new(7);
         output.append(b"hello").expect("room");
-        output.append(b"world").expect_err("no room");
-        assert_eq!(output.exceeded(), Some(Exceeded { used: 10, limit: 7 }));
+        let OverLimit(exceeded) = output.append(b"world").expect_err("no room");
+        assert_eq!(exceeded, Exceeded { used: 10, limit: 7 });
         assert_eq!(output.take(), b"hellowo");
     }
 }

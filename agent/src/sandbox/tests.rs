@@ -1,10 +1,18 @@
 //! Every way a guest can end, with its numbers, and what it cannot reach.
 
-use std::sync::{Arc, LazyLock};
+mod host;
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use bytes::Bytes;
 use weir_proto::{digest::Digest, limits::Limits};
+use weir_store::image::{Image, ImageFile};
 
 use super::*;
+use crate::filesystem::{Layout, OpenInput};
 
 static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
     let config = SandboxConfig { max_instances: 20 };
@@ -42,36 +50,75 @@ struct Ran {
     usage: Usage,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    out: BTreeMap<String, Produced>,
 }
 
 async fn run(stage: &StageSpec, text: &str) -> Ran {
-    run_in(stage, text, 0, None, None).await
+    run_in(stage, text, 0, &[]).await
 }
 
-async fn run_in(
-    stage: &StageSpec,
-    text: &str,
-    index: u32,
-    input_dir: Option<&Path>,
-    out_dir: Option<&Path>,
-) -> Ran {
+/// Runs a task that sees files at these absolute paths.
+async fn run_in(stage: &StageSpec, text: &str, index: u32, inputs: &[(&str, &[u8])]) -> Ran {
     let stdout = OutputBuffer::new(stage.limits.output_bytes);
     let stderr = OutputBuffer::new(stage.limits.output_bytes);
-    let mounts: Vec<Mount<'_>> =
-        input_dir.map(|host| Mount { guest: "/in", host, writable: false }).into_iter().collect();
     let attempt = AttemptSpec {
-        stage,
         index,
         key: StageKey::new(stage).task(index, None),
-        stdin: Bytes::from_static(b"some input"),
-        item: None,
-        mounts: &mounts,
-        out_dir,
-        stdout: &stdout,
-        stderr: &stderr,
+        stdin: BlobView::from(Bytes::from_static(b"some input")),
+        ..attempt(stage, inputs, &stdout, &stderr)
     };
-    let Ended { outcome, usage } = SANDBOX.run(&ready(text), attempt).await.expect("it runs");
-    Ran { outcome, usage, stdout: stdout.take(), stderr: stderr.take() }
+    let ended = SANDBOX.run(&ready(text), attempt).await.expect("it runs");
+    let Ended { outcome, usage, out } = ended;
+    let (stdout, stderr) = (stdout.take(), stderr.take());
+    Ran { outcome, usage, stdout, stderr, out: out.unwrap_or_default() }
+}
+
+fn attempt<'a>(
+    stage: &'a StageSpec,
+    inputs: &[(&str, &[u8])],
+    stdout: &'a OutputBuffer,
+    stderr: &'a OutputBuffer,
+) -> AttemptSpec<'a> {
+    AttemptSpec {
+        stage,
+        index: 0,
+        key: StageKey::new(stage).task(0, None),
+        stdin: BlobView::from(Bytes::new()),
+        item: None,
+        files: files(stage, inputs),
+        stdout,
+        stderr,
+    }
+}
+
+/// The bytes of inputs, by digest.
+struct Blobs(HashMap<Digest, Bytes>);
+
+impl OpenInput for Blobs {
+    fn open(&self, digest: Digest) -> Result<BlobView, DataError> {
+        self.0.get(&digest).cloned().map(BlobView::from).ok_or(DataError::NotFound(digest))
+    }
+}
+
+fn files(stage: &StageSpec, inputs: &[(&str, &[u8])]) -> Arc<FileSystemSpec> {
+    let inputs = inputs.iter().map(|(path, bytes)| (path, Bytes::copy_from_slice(bytes)));
+    let (mut blobs, mut images) = (HashMap::new(), Vec::new());
+    for (path, bytes) in inputs {
+        let digest = Digest::of(&bytes);
+        let size_bytes = bytes.len() as u64;
+        let file = Image::File(ImageFile { digest, size_bytes, executable: false });
+        images.push(((*path).to_owned(), file, false));
+        blobs.insert(digest, bytes);
+    }
+    Arc::new(FileSystemSpec {
+        layout: Arc::new(Layout::new(images)),
+        own: None,
+        inputs: Arc::new(Blobs(blobs)),
+        spill_dir: std::env::temp_dir(),
+        out_bytes: (stage.keep != Keep::Nothing).then_some(stage.limits.output_bytes),
+        scratch_bytes: stage.limits.scratch_bytes,
+        made_ns: profile::CLOCK_ORIGIN_NS,
+    })
 }
 
 /// Writes `count` bytes from address 64 to stdout, `times` over.
@@ -241,30 +288,6 @@ async fn an_endless_loop_with_much_fuel_ends_by_the_clock() {
     assert!(ran.usage.fuel > 1_000_000, "{:?}", ran.usage);
 }
 
-/// Sleeps for 10 s in one `poll_oneoff`.
-fn sleeper() -> String {
-    format!(
-        r#"(module
-            (import "{WASI}" "poll_oneoff"
-                (func $poll (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "_start")
-                (i32.store (i32.const 16) (i32.const 1))
-                (i64.store (i32.const 24) (i64.const 10000000000))
-                (drop (call $poll
-                    (i32.const 0) (i32.const 100) (i32.const 1) (i32.const 200)))))"#
-    )
-}
-
-#[tokio::test]
-async fn a_sleep_is_cut_by_the_clock() {
-    let stage = with_limits(|limits| limits.timeout_ms = 50);
-    let began = Instant::now();
-    let ran = run(&stage, &sleeper()).await;
-    assert!(matches!(ran.outcome, Outcome::TimedOut(_)), "{}", ran.outcome);
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
-}
-
 #[tokio::test]
 async fn memory_counts_over_all_memories() {
     let stage = with_limits(|limits| limits.memory_bytes = 5 << 16);
@@ -347,205 +370,31 @@ async fn too_much_output_ends_the_attempt_with_numbers() {
     assert_eq!(ran.stdout.len(), 10_000);
 }
 
-/// Prints 16 random bytes.
-fn random_printer() -> String {
-    format!(
-        r#"(module
-            (import "{WASI}" "random_get" (func $random (param i32 i32) (result i32)))
-            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "_start")
-                (drop (call $random (i32.const 64) (i32.const 16)))
-                (i32.store (i32.const 0) (i32.const 64))
-                (i32.store (i32.const 4) (i32.const 16))
-                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
-    )
-}
-
-#[tokio::test]
-async fn random_numbers_follow_from_seed_and_index() {
-    let array = StageSpec { kind: TaskKind::Array, count: 2, ..stage() };
-    let text = random_printer();
-    let first = run_in(&array, &text, 0, None, None).await.stdout;
-    assert_eq!(first.len(), 16);
-    assert_eq!(run_in(&array, &text, 0, None, None).await.stdout, first);
-    assert_ne!(run_in(&array, &text, 1, None, None).await.stdout, first);
-    let seeded = StageSpec { seed: 1, ..array };
-    assert_ne!(run_in(&seeded, &text, 0, None, None).await.stdout, first);
-}
-
-#[tokio::test]
-async fn a_guest_that_only_asks_for_random_numbers_yields_and_times_out() {
-    for bytes in [1, 60_000] {
-        let stage = with_limits(|limits| {
-            limits.fuel = u64::MAX;
-            limits.timeout_ms = 50;
-        });
-        let text = format!(
-            r#"(module (import "{WASI}" "random_get" (func $f (param i32 i32) (result i32)))
-                (memory (export "memory") 1)
-                (func (export "_start")
-                    (loop (drop (call $f (i32.const 0) (i32.const {bytes}))) (br 0))))"#
-        );
-        let ran = run(&stage, &text).await;
-        let Outcome::TimedOut(Exceeded { used, .. }) = ran.outcome else { panic!("no") };
-        assert!(used < 200, "{used} ms");
-    }
-}
-
-#[tokio::test]
-async fn random_numbers_beyond_memory_or_fuel_are_refused() {
-    let ask = |bytes: u32| {
-        format!(
-            r#"(module (import "{WASI}" "random_get" (func $f (param i32 i32) (result i32)))
-                (memory (export "memory") 1)
-                (func (export "_start") (if (i32.ne
-                    (call $f (i32.const 1) (i32.const {bytes})) (i32.const 21))
-                    (then unreachable))))"#
-        )
-    };
-    let ran = run(&stage(), &ask(65_536)).await;
-    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
-    let ran = run(&with_limits(|limits| limits.fuel = 10_000), &ask(65_536)).await;
-    assert_eq!(ran.outcome, Outcome::OutOfFuel(Exceeded { used: 10_000, limit: 10_000 }));
-}
-
-/// Echoes what `args_get`, `environ_get` or stdin hold, from `start` of memory.
-fn echo_strings(list: &str) -> String {
-    format!(
-        r#"(module
-            (import "{WASI}" "{list}_get" (func $get (param i32 i32) (result i32)))
-            (import "{WASI}" "{list}_sizes_get" (func $sizes (param i32 i32) (result i32)))
-            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "_start")
-                (drop (call $sizes (i32.const 0) (i32.const 4)))
-                (drop (call $get (i32.const 100) (i32.const 1000)))
-                (i32.store (i32.const 0) (i32.const 1000))
-                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
-    )
-}
-
-#[tokio::test]
-async fn a_guest_sees_its_arguments_and_environment() {
-    let stage = StageSpec {
-        args: vec!["a b".to_owned(), "{index}/{count} {x}".to_owned()],
-        env: vec![("K".to_owned(), "V{index}".to_owned())],
-        kind: TaskKind::Array,
-        count: 9,
-        ..stage()
-    };
-    let ran = run_in(&stage, &echo_strings("args"), 4, None, None).await;
-    assert_eq!(ran.stdout, b"main\0a b\x004/9 {x}\0");
-    let ran = run_in(&stage, &echo_strings("environ"), 4, None, None).await;
-    assert_eq!(ran.stdout, b"K=V4\0WEIR_TASK_INDEX=4\0WEIR_TASK_COUNT=9\0");
-}
-
-#[tokio::test]
-async fn a_guest_reads_stdin() {
-    let text = format!(
-        r#"(module
-            (import "{WASI}" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (func (export "_start")
-                (i32.store (i32.const 0) (i32.const 64))
-                (i32.store (i32.const 4) (i32.const 1000))
-                (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
-                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
-    );
-    assert_eq!(run(&stage(), &text).await.stdout, b"some input");
-}
-
-/// Opens `path` below the preopened directory `fd` with `O_CREAT` to write, and writes `bytes`;
-/// exits with the first errno.
-fn file_writer(fd: u32, path: &str, bytes: u32) -> String {
-    let length = path.len();
-    format!(
-        r#"(module
-            (import "{WASI}" "path_open" (func $open
-                (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
-            (import "{WASI}" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-            (import "{WASI}" "proc_exit" (func $exit (param i32)))
-            (memory (export "memory") 2)
-            (data (i32.const 64) "{path}")
-            (func (export "_start") (local $errno i32)
-                (local.set $errno (call $open (i32.const {fd}) (i32.const 0)
-                    (i32.const 64) (i32.const {length}) (i32.const 1)
-                    (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
-                (if (local.get $errno) (then (call $exit (local.get $errno))))
-                (i32.store (i32.const 0) (i32.const 64))
-                (i32.store (i32.const 4) (i32.const {bytes}))
-                (local.set $errno (call $write
-                    (i32.load (i32.const 8)) (i32.const 0) (i32.const 1) (i32.const 16)))
-                (call $exit (local.get $errno))))"#
-    )
-}
-
-#[tokio::test]
-async fn in_is_read_only_and_out_is_written() {
-    let (input, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::fs::write(input.path().join("there"), b"old").unwrap();
-    let (in_dir, out_dir) = (Some(input.path()), Some(out.path()));
-    for path in ["there", "new"] {
-        let ran = run_in(&stage(), &file_writer(3, path, 5), 0, in_dir, out_dir).await;
-        assert!(matches!(ran.outcome, Outcome::Failed { exit_code: 1..80 }), "{}", ran.outcome);
-    }
-    assert_eq!(std::fs::read(input.path().join("there")).unwrap(), b"old");
-    let ran = run_in(&stage(), &file_writer(4, "new", 5), 0, in_dir, out_dir).await;
-    assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
-    assert_eq!(std::fs::read(out.path().join("new")).unwrap(), b"new\0\0");
-    let ran = run_in(&stage(), &file_writer(4, "../new", 5), 0, in_dir, out_dir).await;
-    assert!(matches!(ran.outcome, Outcome::Failed { .. }), "{}", ran.outcome);
-}
-
-#[tokio::test]
-async fn too_much_in_out_is_output_too_large() {
-    let out = tempfile::tempdir().unwrap();
-    let stage = with_limits(|limits| limits.output_bytes = 1000);
-    let ran = run_in(&stage, &file_writer(3, "big", 5000), 0, None, Some(out.path())).await;
-    assert_eq!(ran.outcome.to_string(), "output too large: wrote 5,000 of 1,000 bytes");
-}
-
-#[tokio::test]
-async fn a_guest_without_directories_has_none() {
-    let ran = run(&stage(), &file_writer(3, "new", 5)).await;
-    assert_eq!(ran.outcome, Outcome::Failed { exit_code: 8 }, "bad file descriptor");
-}
-
 #[tokio::test]
 async fn dropping_an_attempt_cancels_it() {
     let stage = with_limits(|limits| limits.fuel = u64::MAX);
-    for text in [command("(loop br 0)"), sleeper()] {
-        let run = tokio::time::timeout(Duration::from_millis(20), run(&stage, &text));
-        let began = Instant::now();
-        assert!(run.await.is_err());
-        assert!(began.elapsed() < Duration::from_millis(120), "{:?}", began.elapsed());
-    }
+    let text = command("(loop br 0)");
+    let run = tokio::time::timeout(Duration::from_millis(20), run(&stage, &text));
+    let began = Instant::now();
+    assert!(run.await.is_err());
+    assert!(began.elapsed() < Duration::from_millis(120), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn more_attempts_than_instances_are_told_apart_from_failures() {
     let config = SandboxConfig { max_instances: 1 };
     let sandbox = Sandbox::new(config).expect("a sandbox");
-    let bytes = wat::parse_str(sleeper()).expect("text that parses");
+    let bytes = wat::parse_str(command("(loop br 0)")).expect("text that parses");
     let module = Module::new(sandbox.engine(), bytes).expect("a valid module");
     let module = sandbox.connect(&module).expect("a module that connects");
-    let stage = with_limits(|limits| limits.timeout_ms = 100);
+    let stage = with_limits(|limits| {
+        limits.fuel = u64::MAX;
+        limits.timeout_ms = 100;
+    });
     let output = OutputBuffer::new(10);
-    let attempt = || AttemptSpec {
-        stage: &stage,
-        index: 0,
-        key: StageKey::new(&stage).task(0, None),
-        stdin: Bytes::new(),
-        item: None,
-        mounts: &[],
-        out_dir: None,
-        stdout: &output,
-        stderr: &output,
-    };
+    let attempt = || attempt(&stage, &[], &output, &output);
     let (first, second) =
         tokio::join!(sandbox.run(&module, attempt()), sandbox.run(&module, attempt()));
     assert!(matches!(first.expect("it runs").outcome, Outcome::TimedOut(_)));
-    assert!(matches!(second, Err(SandboxError::Busy { .. })), "{second:?}");
+    assert!(matches!(second, Err(SandboxError::Busy { .. })));
 }

@@ -185,6 +185,10 @@ fn about_spec(about: &mut Properties, stage: &StageSpec) {
     if stage.seed != 0 {
         about.add("seed", stage.seed.to_string());
     }
+    if !stage.capabilities.is_empty() {
+        let words: Vec<String> = stage.capabilities.iter().map(ToString::to_string).collect();
+        about.add("allowed", words.join(", "));
+    }
 }
 
 /// How a stage's tasks ended, the most frequent cause first.

@@ -92,6 +92,8 @@ struct Stage {
     keep_paths: Vec<String>,
     /// Chooses among random sequences.
     seed: u64,
+    /// What tasks may do beyond computing: `clock`, `random`.
+    capabilities: Vec<String>,
     /// Tasks that succeeded.
     succeeded: u32,
     /// Tasks with any other outcome, cancelled ones left out.
@@ -233,6 +235,7 @@ impl From<(&StageSpec, &StageView)> for Stage {
                 Keep::Paths(paths) => paths.clone(),
             },
             seed: spec.seed,
+            capabilities: spec.capabilities.iter().map(ToString::to_string).collect(),
             succeeded: view.succeeded,
             failed: view.failed,
             cancelled: view.cancelled,

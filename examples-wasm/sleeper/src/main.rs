@@ -1,6 +1,6 @@
-//! Sleeps for the milliseconds in its argument and says so before and after. It waits inside a host
-//! call, where it uses no fuel and executes nothing that could be interrupted: tests that a time limit
-//! and cancelling reach a task there.
+//! Sleeps for the milliseconds in its argument and says so before and after. With the capability
+//! `clock` it waits inside a host call, where it uses no fuel and executes nothing that could be
+//! interrupted: tests that a time limit and cancelling reach a task there. Without, it ends at once.
 
 use std::env;
 use std::io::{self, Write};

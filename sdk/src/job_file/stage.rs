@@ -13,7 +13,7 @@ use super::{
     problem::{listed, nearest, quoted},
     reader::{At, Problems, Read, Table, Value, known_keys},
     sources::{ForeachFile, InputFile, ModuleSource, OutputsFile, StdinFile},
-    values::{Cores, Fuel, Int, Name, Size, TaskCount, Time},
+    values::{CapabilityWord, Cores, Fuel, Int, Name, Size, TaskCount, Time},
 };
 
 /// A stage: one task, an array of tasks (`count`), or a task for each item (`foreach`), all of one
@@ -69,6 +69,11 @@ pub struct StageFile {
     /// Chooses among the random sequences that the guest may see; from 0. Default: 0.
     #[schemars(extend("default" = 0))]
     pub seed: Option<Int<0, { i64::MAX }>>,
+    /// What tasks may do beyond computing: `clock` to see the real time and really sleep, `random`
+    /// for random numbers that nobody can foresee. With any, they are no pure functions any more.
+    /// Default: none.
+    #[schemars(default, extend("default" = []))]
+    pub capabilities: Vec<CapabilityWord>,
     /// What of the guest's `/out` is kept: all of it, nothing, or what is at these paths beneath it.
     /// With nothing there is no `/out`. Default: false.
     pub outputs: Option<OutputsFile>,
@@ -174,6 +179,7 @@ impl StageFile {
             success_codes: table.optional("success_codes", problems).unwrap_or_default(),
             retries: table.optional("retries", problems),
             seed: table.optional("seed", problems),
+            capabilities: table.optional("capabilities", problems).unwrap_or_default(),
             outputs: table.optional("outputs", problems),
             // Last, so that all the others are read without it too, for their problems.
             module: module?,

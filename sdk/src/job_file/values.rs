@@ -4,6 +4,7 @@
 
 use schemars::json_schema;
 use weir_proto::{
+    capability::Capability,
     id::Namespace,
     job::{MAX_NAME_BYTES, MAX_TASKS},
     limits::MIN_CPU_MILLIS,
@@ -67,6 +68,10 @@ pub struct NamespaceName(pub Namespace);
 /// How many tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskCount(pub u32);
+
+/// Something that tasks may do beyond computing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapabilityWord(pub Capability);
 
 /// An integer from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,6 +262,22 @@ impl Read for TaskCount {
     }
 }
 
+impl Read for CapabilityWord {
+    const LIST: &'static str = "[\"clock\"]";
+
+    fn read(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<CapabilityWord> {
+        let word = value.string("\"clock\"", problems)?;
+        match word.parse() {
+            Ok(capability) => Some(CapabilityWord(capability)),
+            Err(_) => {
+                let message = format!("{} is no capability", quoted(word));
+                problems.error(&value.span, message, "there are `clock` and `random`");
+                None
+            }
+        }
+    }
+}
+
 impl<const MIN: i64, const MAX: i64> Read for Int<MIN, MAX> {
     const LIST: &'static str = "[3, 77]";
 
@@ -298,6 +319,7 @@ schema! {
         "type": "string",
         "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$",
     });
+    () CapabilityWord: json_schema!({ "enum": ["clock", "random"] });
     () TaskCount: json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_TASKS });
     (<const MIN: i64, const MAX: i64>) Int<MIN, MAX>: json_schema!({
         "type": "integer",

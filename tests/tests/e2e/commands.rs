@@ -71,7 +71,12 @@ fn the_summary_of_a_run_is_on_stderr_and_can_be_left_out() {
 #[test]
 fn waiting_for_a_job_ends_as_its_run_did() {
     let server = Server::fresh();
-    let sleeper = server.weir(["run"]).arg(guest("sleeper")).args(["--", "1000"]).start();
+    let sleeper = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "1000"])
+        .start();
     sleeper.wait_for_stdout("sleeping");
 
     let waited = server.weir(["job", "wait", "1"]).run();

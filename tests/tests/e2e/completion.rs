@@ -42,7 +42,12 @@ fn cluster() -> Server {
     run("crash", "exit-code", "3").exited_with(3);
     run("greet", "echo", "hello").exited_with(0);
     let submit = server.weir(["submit", "--namespace", "blue", "--name", "sleep"]);
-    submit.arg(guest("sleeper")).args(["--", "3600000"]).run().exited_with(0);
+    submit
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .run()
+        .exited_with(0);
     let name = server.weir(["name", "set", "--namespace", "blue", "tools/echo"]);
     name.arg(guest("echo")).run().exited_with(0);
     server

@@ -36,8 +36,13 @@ fn two_runs_without_a_cluster_work_at_once() {
     if a_cluster_is_here("two runs without a cluster") {
         return;
     }
-    let start =
-        |millis: &str| Weir::new(["run"]).arg(guest("sleeper")).args(["--", millis]).start();
+    let start = |millis: &str| {
+        Weir::new(["run"])
+            .args(["--allow", "clock"])
+            .arg(guest("sleeper"))
+            .args(["--", millis])
+            .start()
+    };
 
     let (mut one, mut two) = (start("3001"), start("3002"));
     one.wait_for_stdout("sleeping for 3001 ms\n");
@@ -55,7 +60,11 @@ fn a_run_of_its_own_exits_as_its_guest_did_and_ends_on_ctrl_c() {
         return;
     }
     let failing = Weir::new(["run"]).arg(guest("exit-code")).args(["--", "7"]).run();
-    let spinning = Weir::new(["run"]).arg(guest("sleeper")).args(["--", "3600000"]).start();
+    let spinning = Weir::new(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .start();
     spinning.wait_for_stdout("sleeping");
     spinning.interrupt();
 

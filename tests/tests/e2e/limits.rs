@@ -29,7 +29,8 @@ fn a_guest_that_never_ends_is_ended_by_the_clock() {
 fn a_guest_that_sleeps_in_a_host_call_is_ended_by_the_clock() {
     let server = Server::fresh();
 
-    let ran = run(&server, &["--timeout", "300ms"], guest("sleeper"), &["3600000"]);
+    let ran =
+        run(&server, &["--timeout", "300ms", "--allow", "clock"], guest("sleeper"), &["3600000"]);
 
     assert!(ran.took < Duration::from_secs(20), "{ran}");
     assert_eq!(ran.stdout_text(), "sleeping for 3600000 ms\n");

@@ -28,7 +28,8 @@ fn start_spinning(server: &Server) -> (Process, String) {
 #[test]
 fn what_a_task_writes_is_seen_before_it_ends() {
     let server = Server::fresh();
-    let sleeper = server.weir(["run"]).arg(guest("sleeper")).args(["--", "2000"]);
+    let sleeper =
+        server.weir(["run"]).args(["--allow", "clock"]).arg(guest("sleeper")).args(["--", "2000"]);
 
     let mut running = sleeper.start();
     running.wait_for_stdout("sleeping for 2000 ms\n");
@@ -42,7 +43,8 @@ fn what_a_task_writes_is_seen_before_it_ends() {
 #[test]
 fn what_the_tasks_of_an_array_write_is_seen_by_index_before_they_end() {
     let server = Server::fresh();
-    let sleeper = server.weir(["run", "--array", "2"]).arg(guest("sleeper"));
+    let sleeper =
+        server.weir(["run", "--array", "2"]).args(["--allow", "clock"]).arg(guest("sleeper"));
 
     let mut running = sleeper.args(["--", "1500"]).start();
     running.wait_for_stdout("| sleeping for 1500 ms\n");
@@ -63,7 +65,12 @@ fn what_the_tasks_of_an_array_write_is_seen_by_index_before_they_end() {
 #[test]
 fn logs_follow_a_running_task_to_its_end() {
     let server = Server::fresh();
-    let run = server.weir(["run"]).arg(guest("sleeper")).args(["--", "2000"]).start();
+    let run = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "2000"])
+        .start();
     let job = wait_until_running(&server);
 
     let logs = server.weir(["job", "logs", "--follow", &job]).start();
@@ -106,7 +113,12 @@ fn job_cancel_ends_a_running_job_and_its_core_is_free_again() {
 #[test]
 fn a_sleeping_task_is_cancelled_inside_its_host_call() {
     let server = Server::fresh();
-    let run = server.weir(["run"]).arg(guest("sleeper")).args(["--", "3600000"]).start();
+    let run = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .start();
     run.wait_for_stdout("sleeping for 3600000 ms\n");
 
     run.interrupt();
@@ -117,7 +129,12 @@ fn a_sleeping_task_is_cancelled_inside_its_host_call() {
 #[test]
 fn a_command_that_only_looks_leaves_the_job_alone_when_it_is_interrupted() {
     let server = Server::fresh();
-    let run = server.weir(["run"]).arg(guest("sleeper")).args(["--", "3600000"]).start();
+    let run = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .start();
     let job = wait_until_running(&server);
     let logs = server.weir(["job", "logs", "--follow", &job]).start();
     logs.wait_for_stdout("sleeping for 3600000 ms\n");

@@ -146,7 +146,7 @@ fn what_tasks_left_is_found_whichever_namespace_they_ran_in() {
 #[test]
 fn a_watch_tells_changes_and_ends_as_its_job_did() {
     let server = Server::fresh();
-    let run = server.weir(["run", "--array", "4"]).arg(guest("sleeper"));
+    let run = server.weir(["run", "--array", "4"]).args(["--allow", "clock"]).arg(guest("sleeper"));
     let run = run.args(["--", "1500"]).start();
     wait_until_running(&server);
 
@@ -168,7 +168,12 @@ fn a_watch_of_a_failed_job_exits_with_its_code_and_ctrl_c_leaves_a_job_alone() {
     server.weir(["job", "watch", "2"]).run().exited_with(7).says(&["job-2 failed"]);
     server.weir(["job", "watch", "9"]).run().exited_with(125).says(&["no job-9"]);
 
-    let run = server.weir(["run"]).arg(guest("sleeper")).args(["--", "3600000"]).start();
+    let run = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .start();
     run.wait_for_stdout("sleeping");
     let watch = server.weir(["job", "watch", "3"]).start();
     watch.wait_for_stderr("job-3: 0 of 1 task done");
@@ -219,7 +224,11 @@ fn a_job_that_keeps_no_outputs_says_how_to_keep_them() {
 fn outputs_of_a_running_job_are_those_that_are_there() {
     let server = Server::fresh();
     let dir = tempfile::tempdir().expect("a directory");
-    let run = server.weir(["run", "--out"]).arg(dir.path().join("ran")).arg(guest("sleeper"));
+    let run = server
+        .weir(["run", "--out"])
+        .arg(dir.path().join("ran"))
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"));
     let run = run.args(["--", "3600000"]).start();
     run.wait_for_stdout("sleeping");
 

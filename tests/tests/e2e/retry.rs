@@ -59,7 +59,12 @@ fn a_retry_that_makes_no_sense_is_refused() {
 fn several_jobs_are_cancelled_and_removed_and_one_that_cannot_be_does_not_stop_the_others() {
     let server = Server::fresh();
     server.weir(["run"]).arg(guest("echo")).run().exited_with(0);
-    let run = server.weir(["run"]).arg(guest("sleeper")).args(["--", "3600000"]).start();
+    let run = server
+        .weir(["run"])
+        .args(["--allow", "clock"])
+        .arg(guest("sleeper"))
+        .args(["--", "3600000"])
+        .start();
     run.wait_for_stdout("sleeping");
 
     let active = server.weir(["job", "rm", "2", "1"]).run();

@@ -1,0 +1,77 @@
+//! What host calls cost, and the quantum that they are a part of.
+//!
+//! A host call notes what it did in `bill`; the wrapper around it takes that from the guest's fuel.
+//! Setting a store's fuel restarts Wasmtime's own count to the next yield, so a guest that calls the
+//! host often would never yield: the wrapper counts the quantum as well, and yields by itself.
+
+use wasmtime::{AsContextMut, Trap};
+
+use super::Guest;
+use crate::profile::QUANTUM_FUEL;
+
+/// The fuel of one attempt, as host calls see it.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// What there was at the start.
+    limit: u64,
+    /// What was left when the current host call began.
+    left: u64,
+    /// What host calls have cost since fuel was last taken.
+    bill: u64,
+    /// A priced host call yields when no more fuel than this is left.
+    yield_at: u64,
+}
+
+impl Meter {
+    pub(super) fn new(limit: u64) -> Meter {
+        Meter { limit, left: limit, bill: 0, yield_at: limit.saturating_sub(QUANTUM_FUEL) }
+    }
+
+    /// Adds to what the current host call costs.
+    pub(super) fn charge(&mut self, fuel: u64) {
+        self.bill = self.bill.saturating_add(fuel);
+    }
+
+    /// Fuel used until now, what the current host call has cost so far included.
+    pub(super) fn used(&self) -> u64 {
+        self.limit - self.left.saturating_sub(self.bill)
+    }
+}
+
+/// Notes that a host call begins, and its fixed price.
+pub(super) fn enter(
+    mut store: impl AsContextMut<Data = Guest>,
+    price: u64,
+) -> wasmtime::Result<()> {
+    let mut store = store.as_context_mut();
+    let left = store.get_fuel()?;
+    let meter = &mut store.data_mut().meter;
+    meter.left = left;
+    meter.bill = price;
+    Ok(())
+}
+
+/// Takes fuel for a host call, and yields if a quantum has gone since the last such yield.
+///
+/// # Errors
+/// `OutOfFuel` when there is not enough left; what there is is taken.
+pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
+    let mut store = store.as_context_mut();
+    let left = store.get_fuel()?;
+    let meter = &mut store.data_mut().meter;
+    let bill = std::mem::take(&mut meter.bill);
+    let after = left.saturating_sub(bill);
+    meter.left = after;
+    let yields = after <= meter.yield_at;
+    if yields {
+        meter.yield_at = after.saturating_sub(QUANTUM_FUEL);
+    }
+    store.set_fuel(after)?;
+    if bill > left {
+        return Err(Trap::OutOfFuel.into());
+    }
+    if yields {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
