@@ -6,8 +6,13 @@
 
 use std::{collections::VecDeque, fs::File, io, os::unix::fs::FileExt as _, path::PathBuf};
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 /// Bytes of a whole piece: what is moved to disk in one go.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
+
+/// What disks give out at once.
+const BLOCK_BYTES: usize = 4096;
 
 /// Most bytes of one attempt that are held in memory.
 const MAX_RESIDENT_BYTES: usize = 1 << 20;
@@ -24,6 +29,8 @@ pub(super) struct Pieces {
     resident_bytes: usize,
     /// Pieces in memory, the oldest first; those that were freed since are in it too.
     resident: VecDeque<PieceId>,
+    /// How many of `resident` were freed.
+    stale: usize,
     spill: Spill,
 }
 
@@ -55,6 +62,7 @@ impl Pieces {
             free: Vec::new(),
             resident_bytes: 0,
             resident: VecDeque::new(),
+            stale: 0,
             spill: Spill { dir, file: None, slots: 0, free: Vec::new() },
         }
     }
@@ -119,15 +127,22 @@ impl Pieces {
         }
     }
 
-    /// Forgets what lies behind `len`.
+    /// Forgets what lies behind `to`. What is left takes no more than twice its room: a file is
+    /// charged for its length, and many that were cut off must not hold what they once were.
     pub(super) fn truncate(&mut self, id: PieceId, to: usize) {
         match &mut self.pieces[id.0 as usize] {
             Piece::Free => {}
             Piece::Memory(bytes) => {
                 self.resident_bytes -= bytes.len().saturating_sub(to);
                 bytes.truncate(to);
+                bytes.shrink_to(to.saturating_mul(2));
             }
-            Piece::Disk { len, .. } => *len = to.min(*len),
+            Piece::Disk { slot, len } => {
+                if to <= *len / 2 {
+                    self.spill.give_back(*slot, to);
+                }
+                *len = to.min(*len);
+            }
         }
     }
 
@@ -135,7 +150,11 @@ impl Pieces {
     pub(super) fn free(&mut self, id: PieceId) {
         match std::mem::replace(&mut self.pieces[id.0 as usize], Piece::Free) {
             // Its number stays in `resident`, so it is not used again before it has left there.
-            Piece::Memory(bytes) => self.resident_bytes -= bytes.len(),
+            Piece::Memory(bytes) => {
+                self.resident_bytes -= bytes.len();
+                self.stale += 1;
+                self.drop_stale();
+            }
             Piece::Disk { slot, .. } => {
                 self.spill.free.push(slot);
                 self.free.push(id);
@@ -160,21 +179,54 @@ impl Pieces {
             let piece = &mut self.pieces[oldest.0 as usize];
             let Piece::Memory(bytes) = piece else {
                 self.free.push(oldest);
+                self.stale -= 1;
                 continue;
             };
             let slot = self.spill.slot()?;
             self.spill.file().write_all_at(bytes, at(slot, 0))?;
+            if bytes.len() <= PIECE_BYTES / 2 {
+                self.spill.give_back(slot, bytes.len());
+            }
             self.resident_bytes -= bytes.len();
             *piece = Piece::Disk { slot, len: bytes.len() };
         }
-        // Freed ones would pile up where a guest writes little and often.
-        while let Some(oldest) = self.resident.front().copied()
-            && matches!(self.pieces[oldest.0 as usize], Piece::Free)
-        {
-            self.resident.pop_front();
-            self.free.push(oldest);
-        }
         Ok(())
+    }
+
+    /// Gives numbers of freed pieces back once they are half of `resident`: they would pile up where
+    /// a guest writes little and often.
+    fn drop_stale(&mut self) {
+        if self.stale * 2 < self.resident.len() {
+            return;
+        }
+        let (pieces, free) = (&self.pieces, &mut self.free);
+        self.resident.retain(|id| {
+            let stale = matches!(pieces[id.0 as usize], Piece::Free);
+            if stale {
+                free.push(*id);
+            }
+            !stale
+        });
+        self.stale = 0;
+    }
+
+    /// How many pieces there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.pieces.iter().filter(|piece| !matches!(piece, Piece::Free)).count()
+    }
+
+    /// Bytes that all of them take in memory and on disk, what is reserved included.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> (usize, usize) {
+        use std::os::unix::fs::MetadataExt as _;
+        let memory = |piece: &Piece| match piece {
+            Piece::Memory(bytes) => bytes.capacity(),
+            Piece::Free | Piece::Disk { .. } => 0,
+        };
+        let file = self.spill.file.as_ref();
+        let blocks = file.map_or(0, |file| file.metadata().expect("a disk").blocks());
+        (self.pieces.iter().map(memory).sum(), blocks as usize * 512)
     }
 }
 
@@ -188,6 +240,16 @@ impl Spill {
             self.slots += 1;
             self.slots - 1
         }))
+    }
+
+    /// Gives the disk back what a slot holds from a whole block behind `from` on: what was there
+    /// before, in a slot that is used again. A file system that cannot keeps it until the end.
+    fn give_back(&self, slot: u64, from: usize) {
+        let (from, all) = (from.next_multiple_of(BLOCK_BYTES), PIECE_BYTES);
+        if from < all {
+            let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = fallocate(self.file(), how, at(slot, from), (all - from) as u64);
+        }
     }
 
     fn file(&self) -> &File {
@@ -258,5 +320,33 @@ mod tests {
             small.free(id);
         }
         assert!(small.pieces.len() < 3, "{}", small.pieces.len());
+    }
+
+    #[test]
+    fn numbers_are_used_again_behind_a_piece_that_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut pieces = Pieces::new(dir.path().to_owned());
+        pieces.add(vec![1]).expect("a disk");
+        for _ in 0..1000 {
+            let id = pieces.add(vec![0; 10]).expect("a disk");
+            pieces.free(id);
+        }
+        assert!(pieces.pieces.len() < 9, "{}", pieces.pieces.len());
+        assert!(pieces.resident.len() < 9, "{}", pieces.resident.len());
+    }
+
+    #[test]
+    fn pieces_that_were_cut_off_take_no_room_for_what_they_were() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut pieces = Pieces::new(dir.path().to_owned());
+        for _ in 0..20 {
+            for id in many(&mut pieces) {
+                pieces.truncate(id, 3);
+                assert_eq!(pieces.len(id), 3);
+            }
+        }
+        // 480 pieces, which once had 30 MB.
+        let (memory, disk) = pieces.room();
+        assert!(memory <= MAX_RESIDENT_BYTES && disk < 4 << 20, "{memory} and {disk}");
     }
 }
