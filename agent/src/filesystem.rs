@@ -34,6 +34,7 @@ pub(crate) use self::{
     layout::Layout,
     names::OpenOptions,
     node::{NodeId, Times},
+    output::OutputError,
 };
 use crate::data::DataError;
 
@@ -77,6 +78,8 @@ pub(crate) struct FileSystem {
     scratch: Quota,
     /// How many nodes the guest made that are still there.
     made_nodes: u32,
+    /// Steps from one node to the next since they were last taken.
+    steps: u64,
 }
 
 /// Bytes of an area.
@@ -128,6 +131,12 @@ impl FileSystem {
     /// The root directory.
     pub(crate) fn root(&self) -> NodeId {
         self.root
+    }
+
+    /// How many nodes operations went through since this was last asked: what they cost, for a
+    /// short path may lead a long way.
+    pub(crate) fn take_steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
     }
 
     /// Counts one more descriptor of a node.
@@ -188,6 +197,9 @@ impl FileSystem {
         let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= MAX_FILE_BYTES);
         let end = end.ok_or(Refusal::FileTooLarge)?;
         let before = self.make_own(id)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let area = self.nodes.get(id).area;
         // What it will take at least; pieces over an input are counted once they are there.
         self.check_room(area, end.saturating_sub(self.stat(id).size_bytes))?;
@@ -328,14 +340,19 @@ impl FileSystem {
         let Some(node) = self.nodes.remove_unused(id) else { return };
         // Inputs that were removed count as made: they are few, and it keeps the count above 0.
         self.made_nodes = self.made_nodes.saturating_sub(1);
-        if let Kind::File(mut content) = node.kind {
-            let charged = content.charged_bytes();
-            content.free(&mut self.pieces);
-            match node.area {
-                Area::Fixed => {}
-                Area::Out => self.out.used -= charged,
-                Area::Scratch => self.scratch.used -= charged,
+        let charged = match node.kind {
+            Kind::File(mut content) => {
+                let charged = content.charged_bytes();
+                content.free(&mut self.pieces);
+                charged
             }
+            Kind::Link(target) => target.len() as u64,
+            Kind::Input(..) | Kind::Directory(_) => 0,
+        };
+        match node.area {
+            Area::Fixed => {}
+            Area::Out => self.out.used -= charged,
+            Area::Scratch => self.scratch.used -= charged,
         }
     }
 }

@@ -44,6 +44,8 @@ pub mod price {
     pub const PATH_CALL: u64 = 2_000;
     /// Each byte of a path.
     pub const PATH_BYTE: u64 = 10;
+    /// Each step from one file or directory to the next: links make long ways of short paths.
+    pub const STEP: u64 = 300;
     /// Each buffer of a read or write.
     pub const BUFFER: u64 = 50;
     /// Each entry of a directory that is listed.

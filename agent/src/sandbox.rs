@@ -52,7 +52,7 @@ pub use self::{
 };
 use crate::{
     data::DataError,
-    filesystem::FileSystemSpec,
+    filesystem::{FileSystemSpec, OutputError},
     modules::ReadyModule,
     profile::{self, QUANTUM_FUEL},
 };
@@ -273,6 +273,9 @@ impl Sandbox {
 fn with_out(guest: Guest, keep: &Keep, outcome: Outcome, usage: Usage) -> Ended {
     match guest.files.into_inner().into_kept(keep) {
         Ok(out) => Ended { outcome, usage, out },
+        Err(OutputError::TooLarge(exceeded)) => {
+            Ended { outcome: Outcome::OutputTooLarge(exceeded), usage, out: None }
+        }
         // Trying again changes nothing.
         Err(error) => {
             let (kind, message) = ("invalid_output".to_owned(), error.to_string());

@@ -108,6 +108,7 @@ impl FileSystem {
             out: Quota { used: 0, limit: spec.out_bytes.unwrap_or(0) },
             scratch: Quota { used: 0, limit: spec.scratch_bytes },
             made_nodes: 0,
+            steps: 0,
         }
     }
 }

@@ -129,8 +129,10 @@ impl FileSystem {
         if place.needs_directory && place.node.is_none() {
             return Err(Refusal::NoEntry.into());
         }
-        self.make(&place, |fs, area, _| fs.nodes.add(area, Kind::Link(target.into())))?;
-        Ok(())
+        let link =
+            self.make(&place, |fs, area, _| fs.nodes.add(area, Kind::Link(target.into())))?;
+        // Its text is kept in memory, so it counts as a file's bytes do.
+        self.recharge(self.nodes.get(link).area, 0, target.len() as u64)
     }
 
     /// What a symbolic link says.
@@ -261,8 +263,9 @@ impl FileSystem {
     }
 
     /// Whether a directory is another one or somewhere beneath it.
-    fn is_within(&self, mut dir: NodeId, ancestor: NodeId) -> bool {
+    fn is_within(&mut self, mut dir: NodeId, ancestor: NodeId) -> bool {
         loop {
+            self.steps += 1;
             if dir == ancestor {
                 return true;
             }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
-use weir_proto::job::Keep;
+use weir_proto::{job::Keep, outcome::Exceeded};
 use weir_store::{
     directory::{MAX_DEPTH, MAX_ENTRIES, Produced},
     view::ReadAt,
@@ -35,6 +35,9 @@ pub(crate) enum OutputError {
     /// Deeper than a store takes.
     #[error("/out has directories more than {MAX_DEPTH} deep")]
     TooDeep,
+    /// More than the limit, counted as often as names lead there.
+    #[error("/out has {used} bytes under all its names, of {limit}", used = .0.used, limit = .0.limit)]
+    TooLarge(Exceeded),
     /// A part of a path that is to be kept is a link.
     #[error("/out/{path} is to be kept, and a part of it is a link")]
     KeptLink {
@@ -61,7 +64,9 @@ impl FileSystem {
         keep: &Keep,
     ) -> Result<Option<BTreeMap<String, Produced>>, OutputError> {
         let Some(out) = self.out_dir else { return Ok(None) };
-        let mut walk = Walk { fs: &mut self, out, open: Vec::new(), entries: 0 };
+        let limit = self.out.limit;
+        let found = Exceeded { used: 0, limit };
+        let mut walk = Walk { fs: &mut self, out, open: Vec::new(), entries: 0, found };
         let kept = match keep {
             Keep::Nothing => return Ok(None),
             Keep::Out => walk.directory(out, "")?,
@@ -83,6 +88,8 @@ struct Walk<'a> {
     out: NodeId,
     open: Vec<NodeId>,
     entries: usize,
+    /// Bytes: a file with many names is read as often, and a link costs its maker nothing.
+    found: Exceeded,
 }
 
 impl Walk<'_> {
@@ -97,23 +104,29 @@ impl Walk<'_> {
             entries.into_iter().flatten().map(|name| (**name).into()).collect();
         let mut kept = Kept::new();
         for name in names {
-            let node = self.node(format!("{path}{name}"))?;
+            let node = self.node(dir, &name, format!("{path}{name}"))?;
             kept.insert(name, node);
         }
         self.open.pop();
         Ok(kept)
     }
 
-    /// What a path in `/out` leads to; a link becomes that too.
-    fn node(&mut self, mut path: String) -> Result<KeptNode, OutputError> {
+    /// What a name in a directory leads to; a link becomes that too. `path` is the way from `/out`,
+    /// which may be longer than any path that can be followed.
+    fn node(&mut self, dir: NodeId, name: &str, mut path: String) -> Result<KeptNode, OutputError> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
             return Err(OutputError::TooManyEntries);
         }
-        let Ok(node) = self.fs.lookup(self.out, &path, true) else {
+        let place = self.fs.resolve_within(self.out, dir, name, true);
+        let Ok(node) = place.and_then(|place| place.found(self.fs)) else {
             return Err(OutputError::Link { path });
         };
         if self.fs.nodes.directory(node).is_none() {
+            self.found.used = self.found.used.saturating_add(self.fs.stat(node).size_bytes);
+            if self.found.used > self.found.limit {
+                return Err(OutputError::TooLarge(self.found));
+            }
             return Ok(KeptNode::File(node));
         }
         if self.open.contains(&node) {
@@ -128,7 +141,7 @@ impl Walk<'_> {
         if !self.is_there(path)? {
             return Ok(());
         }
-        let node = self.node(path.to_owned())?;
+        let node = self.node(self.out, path, path.to_owned())?;
         let mut names = path.split('/').peekable();
         let mut dir = kept;
         while let Some(name) = names.next() {

@@ -55,11 +55,22 @@ impl FileSystem {
     /// `NoEntry`, `NotDirectory` on the way; `NotPermitted` when it leads above `from`; `Loop`,
     /// `NameTooLong`, `Invalid` for a path that none can be.
     pub(super) fn resolve(&mut self, from: NodeId, path: &str, follow: bool) -> FsResult<Place> {
+        self.resolve_within(from, from, path, follow)
+    }
+
+    /// As `resolve`, but the way may lead above `from`, though not above `top`.
+    pub(super) fn resolve_within(
+        &mut self,
+        top: NodeId,
+        from: NodeId,
+        path: &str,
+        follow: bool,
+    ) -> FsResult<Place> {
         check(path)?;
         if self.nodes.directory(from).is_none() {
             return Err(Refusal::NotDirectory.into());
         }
-        let needs_directory = path.ends_with('/') || path.ends_with("/.");
+        let mut needs_directory = path.ends_with('/');
         // What is left of the way, the next name last.
         let mut way: Vec<Box<str>> = Vec::new();
         push(&mut way, path);
@@ -70,8 +81,13 @@ impl FileSystem {
             let Some(directory) = self.nodes.directory(dir) else {
                 return Err(Refusal::NotDirectory.into());
             };
+            self.steps += 1;
+            if &*name == "." {
+                at = Place { dir, name: None, node: Some(dir), needs_directory };
+                continue;
+            }
             if &*name == ".." {
-                if dir == from {
+                if dir == top {
                     return Err(Refusal::NotPermitted.into());
                 }
                 let parent = directory.parent;
@@ -91,6 +107,7 @@ impl FileSystem {
                     return Err(Refusal::Loop.into());
                 }
                 check(target)?;
+                needs_directory |= last && target.ends_with('/');
                 push(&mut way, target);
                 at = Place { dir, name: None, node: Some(dir), needs_directory };
                 continue;
@@ -126,8 +143,10 @@ fn check(path: &str) -> FsResult<()> {
     Ok(())
 }
 
-/// Puts a path's names before what is left of the way.
+/// Puts a path's names before what is left of the way. A `.` at its end stays: what is before it
+/// must be a directory, and has no name there.
 fn push(way: &mut Vec<Box<str>>, path: &str) {
-    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
-    way.extend(names.rev().map(Box::from));
+    let names = path.split('/').rev().filter(|name| !name.is_empty());
+    let names = names.enumerate().filter(|(from_end, name)| *from_end == 0 || *name != ".");
+    way.extend(names.map(|(_, name)| Box::from(name)));
 }

@@ -44,7 +44,7 @@ pub(super) struct Stdin {
 }
 
 /// The guest's file system, which is made when it is first asked for: many tasks never do.
-#[expect(clippy::large_enum_variant, reason = "there is one for each attempt, and most are small")]
+#[expect(clippy::large_enum_variant, reason = "one of each guest, and a box for it costs")]
 pub(super) enum Files {
     /// What it will be made of.
     Unused(Arc<FileSystemSpec>),
@@ -60,6 +60,14 @@ impl Files {
         match self {
             Files::Made(files) => files,
             Files::Unused(_) => unreachable!("it was made in the line above"),
+        }
+    }
+
+    /// What it did since this was last asked, see `FileSystem::take_steps`.
+    pub(super) fn take_steps(&mut self) -> u64 {
+        match self {
+            Files::Made(files) => files.take_steps(),
+            Files::Unused(_) => 0,
         }
     }
 

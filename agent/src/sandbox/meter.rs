@@ -7,7 +7,7 @@
 use wasmtime::{AsContextMut, Trap};
 
 use super::Guest;
-use crate::profile::QUANTUM_FUEL;
+use crate::profile::{QUANTUM_FUEL, price};
 
 /// The fuel of one attempt, as host calls see it.
 #[derive(Debug)]
@@ -58,7 +58,10 @@ pub(super) fn enter(
 pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
     let left = store.get_fuel()?;
-    let meter = &mut store.data_mut().meter;
+    let guest = store.data_mut();
+    let steps = guest.files.take_steps();
+    let meter = &mut guest.meter;
+    meter.charge(steps.saturating_mul(price::STEP));
     let bill = std::mem::take(&mut meter.bill);
     let after = left.saturating_sub(bill);
     meter.left = after;
