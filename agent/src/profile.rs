@@ -8,12 +8,14 @@ use std::{
     fmt::Write as _,
     hash::{Hash, Hasher},
     num::NonZeroUsize,
+    sync::LazyLock,
 };
 
 use wasmtime::{
     Collector, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel,
     PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
+use weir_proto::digest::Digest;
 
 /// The profile's name, as leases and agents carry it.
 pub const PROFILE: &str = "weir-1";
@@ -32,16 +34,16 @@ pub const FUEL_PER_NANOSECOND: u64 = 4;
 /// What guests are told of their clocks' resolution.
 pub const CLOCK_RESOLUTION_NS: u64 = 1;
 
-/// What host calls cost, in fuel. Prices are so high that a guest which does nothing but one of
-/// them computes no faster than plain code: unpriced, a guest that only draws random numbers would
-/// hold its worker for seconds between two yields. A test measures all of them.
+/// What host calls cost, in fuel: about as much as plain code that takes as long, so that no guest
+/// buys wall time cheaply. Unpriced, one that only draws random numbers would hold its worker for
+/// seconds between two yields. A test measures them.
 pub mod price {
     /// Any call.
-    pub const CALL: u64 = 200;
+    pub const CALL: u64 = 300;
     /// A call that reads or writes: it may enter the kernel.
-    pub const FILE_CALL: u64 = 2_000;
+    pub const FILE_CALL: u64 = 800;
     /// A call with a path.
-    pub const PATH_CALL: u64 = 2_000;
+    pub const PATH_CALL: u64 = 1_500;
     /// Each byte of a path.
     pub const PATH_BYTE: u64 = 10;
     /// Each step from one file or directory to the next: links make long ways of short paths.
@@ -51,16 +53,29 @@ pub mod price {
     /// Each entry of a directory that is listed.
     pub const ENTRY: u64 = 200;
     /// Each subscription of a poll.
-    pub const SUBSCRIPTION: u64 = 100;
+    pub const SUBSCRIPTION: u64 = 200;
 
-    /// Bytes that go into or out of the guest.
+    /// All of them by name.
+    pub(super) const ALL: [(&str, u64); 8] = [
+        ("a call", CALL),
+        ("a call that reads or writes", FILE_CALL),
+        ("a call with a path", PATH_CALL),
+        ("a byte of a path", PATH_BYTE),
+        ("a step on a path", STEP),
+        ("a buffer", BUFFER),
+        ("an entry of a directory", ENTRY),
+        ("a subscription", SUBSCRIPTION),
+    ];
+
+    /// Bytes that go into or out of the guest: between what they take from memory and what they
+    /// take on their way to the disk.
     pub fn copied(bytes: usize) -> u64 {
-        bytes as u64
+        bytes as u64 / 2
     }
 
     /// Random bytes.
     pub fn random(bytes: usize) -> u64 {
-        4 * bytes as u64
+        2 * bytes as u64
     }
 }
 
@@ -220,12 +235,41 @@ fn pooling(max_instances: u32) -> PoolingAllocationConfig {
     pool
 }
 
+/// Everything that defines what a guest computes and what it costs, as text: the engine's settings,
+/// as Wasmtime itself lists them, and what is ours. The same on every machine.
+pub fn definition() -> String {
+    let mut text = format!("{PROFILE}\nquantum {QUANTUM_FUEL} fuel\n");
+    let _ = writeln!(text, "clock from {CLOCK_ORIGIN_NS} ns, {FUEL_PER_NANOSECOND} fuel a ns");
+    let _ = writeln!(text, "clock resolution {CLOCK_RESOLUTION_NS} ns");
+    for (name, fuel) in price::ALL {
+        let _ = writeln!(text, "{name} costs {fuel} fuel");
+    }
+    let _ = writeln!(text, "{} copied bytes cost {} fuel", 1000, price::copied(1000));
+    let _ = writeln!(text, "{} random bytes cost {} fuel", 1000, price::random(1000));
+    let mut config = Config::new();
+    code(&mut config);
+    features(&mut config);
+    memory(&mut config);
+    // Sorted, for some of Wasmtime's settings are in a map that has no order.
+    let settings = format!("{config:#?}");
+    let mut settings: Vec<&str> = settings.lines().map(str::trim).collect();
+    settings.sort_unstable();
+    settings.retain(|line| line.contains(char::is_alphanumeric));
+    text + &settings.join("\n") + "\n"
+}
+
+/// The digest of the definition: part of program keys, and of compiled modules' names.
+pub fn digest() -> Digest {
+    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(definition().as_bytes()));
+    *DIGEST
+}
+
 /// A name for everything that compiled code depends on: Wasmtime's version, the processor's
 /// features and this profile. Compiled modules are kept under it, so a file made by another build
 /// is never loaded.
 pub fn fingerprint(engine: &Engine) -> String {
     let mut hasher = DigestHasher(blake3::Hasher::new());
-    (PROFILE, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    (digest().0, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let hash = hasher.0.finalize();
     hash.as_bytes()[..8].iter().fold(format!("{PROFILE}-"), |mut name, byte| {
@@ -257,6 +301,21 @@ mod tests {
 
     fn small_engine() -> Engine {
         engine(2).expect("an engine")
+    }
+
+    #[test]
+    fn the_profile_is_the_one_that_keys_were_made_with() {
+        let path = "src/profile.golden";
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, definition()).expect("written");
+        }
+        let golden = std::fs::read_to_string(path).expect("a file");
+        assert_eq!(
+            definition(),
+            golden,
+            "a change here is another profile: what was memoised under this one must not be \
+             found. Run with UPDATE=1 as long as nothing is released"
+        );
     }
 
     #[test]

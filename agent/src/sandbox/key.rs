@@ -15,7 +15,7 @@ use weir_proto::{
     template::{Placeholder, placeholders},
 };
 
-use crate::profile::PROFILE;
+use crate::profile;
 
 /// Says which hash this is, so that it can change with the next profile.
 const CONTEXT: &str = "weir program key 1";
@@ -44,7 +44,7 @@ impl StageKey {
     /// Reads what the stage's tasks have in common.
     pub fn new(stage: &StageSpec) -> StageKey {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        text(&mut hasher, PROFILE);
+        hasher.update(&profile::digest().0);
         text(&mut hasher, &stage.name);
         hasher.update(&stage.module.0);
         number(&mut hasher, stage.args.len() as u64);

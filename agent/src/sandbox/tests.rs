@@ -1,6 +1,7 @@
 //! Every way a guest can end, with its numbers, and what it cannot reach.
 
 mod host;
+mod prices;
 
 use std::{
     collections::HashMap,
@@ -68,7 +69,7 @@ async fn run_in(stage: &StageSpec, text: &str, index: u32, inputs: &[(&str, &[u8
         ..attempt(stage, inputs, &stdout, &stderr)
     };
     let ended = SANDBOX.run(&ready(text), attempt).await.expect("it runs");
-    let Ended { outcome, usage, out } = ended;
+    let Ended { outcome, usage, out, .. } = ended;
     let (stdout, stderr) = (stdout.take(), stderr.take());
     Ran { outcome, usage, stdout, stderr, out: out.unwrap_or_default() }
 }
