@@ -15,6 +15,8 @@ mod remote_data;
 
 mod filesystem;
 
+mod lines;
+
 pub mod modules;
 
 pub mod compiler;

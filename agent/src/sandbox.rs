@@ -45,7 +45,7 @@ use self::{
     meter::Meter,
     preview1::{Descriptors, Listing},
 };
-pub(crate) use self::{guest::Guest, limiter::MemoryLimiter};
+pub(crate) use self::{ending::bounded, guest::Guest, limiter::MemoryLimiter};
 pub use self::{
     key::{ProgramKey, StageKey},
     stdio::OutputBuffer,
@@ -102,6 +102,8 @@ pub(crate) struct Ended {
     pub(crate) usage: Usage,
     /// What is to be kept of `/out`, of a task that has succeeded and has one.
     pub(crate) out: Option<BTreeMap<String, Produced>>,
+    /// Of a trap: where in the module each of its frames is, as far as that is known.
+    pub(crate) offsets: Vec<Option<usize>>,
 }
 
 /// Why an attempt could not be run at all: the world's failure, not the guest's.
@@ -244,6 +246,10 @@ impl Sandbox {
             peak_memory_bytes: guest.limiter.peak_bytes(),
             wall_us: elapsed.as_micros() as u64,
         };
+        let offsets = match &result {
+            Ok(Err((_, error))) => ending::offsets(error),
+            Ok(Ok(())) | Err(TimedOut) => Vec::new(),
+        };
         let outcome = match result {
             Err(TimedOut) => Outcome::TimedOut(Exceeded {
                 used: elapsed.as_millis() as u64,
@@ -256,7 +262,7 @@ impl Sandbox {
         if outcome.succeeded() && stage.keep != Keep::Nothing {
             return Ok(with_out(guest, &stage.keep, outcome, usage));
         }
-        Ok(Ended { outcome, usage, out: None })
+        Ok(Ended { outcome, usage, out: None, offsets })
     }
 
     fn store(&self, attempt: &AttemptSpec<'_>) -> Store<Guest> {
@@ -272,15 +278,16 @@ impl Sandbox {
 /// The end of a guest that has succeeded, with what it left in `/out`.
 fn with_out(guest: Guest, keep: &Keep, outcome: Outcome, usage: Usage) -> Ended {
     match guest.files.into_inner().into_kept(keep) {
-        Ok(out) => Ended { outcome, usage, out },
+        Ok(out) => Ended { outcome, usage, out, offsets: Vec::new() },
         Err(OutputError::TooLarge(exceeded)) => {
-            Ended { outcome: Outcome::OutputTooLarge(exceeded), usage, out: None }
+            let outcome = Outcome::OutputTooLarge(exceeded);
+            Ended { outcome, usage, out: None, offsets: Vec::new() }
         }
         // Trying again changes nothing.
         Err(error) => {
             let (kind, message) = ("invalid_output".to_owned(), error.to_string());
             let outcome = Outcome::Trapped(Trap { kind, message, frames: Vec::new() });
-            Ended { outcome, usage, out: None }
+            Ended { outcome, usage, out: None, offsets: Vec::new() }
         }
     }
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     data::{DataError, chain},
     filesystem::FileSystemSpec,
-    sandbox::{AttemptSpec, Ended, SandboxError},
+    sandbox::{AttemptSpec, Ended, SandboxError, bounded},
 };
 
 /// A slot that ran short tasks for this long lets others go first: about a quantum of fuel.
@@ -123,7 +123,11 @@ async fn attempt(
         stdout: &turn.stdout,
         stderr: &turn.stderr,
     };
-    let Ended { mut outcome, usage, out } = shared.sandbox.run(&prepared.module, attempt).await?;
+    let Ended { mut outcome, usage, out, offsets } =
+        shared.sandbox.run(&prepared.module, attempt).await?;
+    if let Outcome::Trapped(trap) = &mut outcome {
+        add_lines(shared, lane, prepared, trap, &offsets).await;
+    }
     let mut kept = None;
     if let Some(out) = out {
         match keep_out(shared, lane, out).await {
@@ -141,6 +145,33 @@ async fn attempt(
         stderr: keep_output(shared, lane, turn.stderr.take()).await?,
         out: kept,
     })
+}
+
+/// Adds to each frame of a trap where in its source it is, if the module tells.
+async fn add_lines(
+    shared: &Shared,
+    lane: &Lane,
+    prepared: &Prepared,
+    trap: &mut Trap,
+    offsets: &[Option<usize>],
+) {
+    let at: Vec<usize> = offsets.iter().map_while(|offset| *offset).collect();
+    if at.is_empty() {
+        return;
+    }
+    let Some(lines) = prepared.lines(shared, lane).await else { return };
+    let places = match lines.known(&at) {
+        Some(places) => places,
+        None => {
+            let finding = shared.runtime.spawn_blocking(move || lines.find(&at));
+            finding.await.unwrap_or_default()
+        }
+    };
+    for (frame, place) in trap.frames.iter_mut().zip(places) {
+        if let Some(place) = place {
+            *frame = bounded(&format!("{frame} at {place}"));
+        }
+    }
 }
 
 /// Brings an item to this machine.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::OnceCell;
 use weir_proto::{
     id::Namespace,
     job::{InputSource, Keep, StageSpec, Stdin, TaskKind},
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     data::{DataError, TaskData, chain},
     filesystem::{FileSystemSpec, Layout, OpenInput},
+    lines::SourceLines,
     modules::{ModuleError, ReadyModule, Refusal},
     profile::CLOCK_ORIGIN_NS,
 };
@@ -33,6 +35,21 @@ pub(super) struct Prepared {
     pub(super) items: Option<Items>,
     /// What each task's file system is made of, but for the file of its item.
     pub(super) files: Arc<FileSystemSpec>,
+    /// Read when a task first traps; nothing where the module has none.
+    lines: OnceCell<Option<Arc<SourceLines>>>,
+}
+
+impl Prepared {
+    /// The module's source lines, if it has them and they can be had now.
+    pub(super) async fn lines(&self, shared: &Shared, lane: &Lane) -> Option<Arc<SourceLines>> {
+        let read = async || {
+            let module = shared.data.get(&lane.namespace, lane.spec.module).await.ok()?;
+            // Not on this worker: it may take a second.
+            let reading = shared.runtime.spawn_blocking(move || SourceLines::read(&module));
+            reading.await.ok().flatten().map(Arc::new)
+        };
+        self.lines.get_or_init(read).await.clone()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +106,7 @@ async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareEr
         scratch_bytes: spec.limits.scratch_bytes,
         made_ns: CLOCK_ORIGIN_NS,
     });
-    Ok(Prepared { module, stdin, items, files })
+    Ok(Prepared { module, stdin, items, files, lines: OnceCell::new() })
 }
 
 async fn layout(

@@ -161,7 +161,14 @@ fn frames(trace: &WasmBacktrace) -> Vec<String> {
     names.collect()
 }
 
-fn bounded(text: &str) -> String {
+/// Where in the module the frames of a trap are, innermost first.
+pub(super) fn offsets(error: &wasmtime::Error) -> Vec<Option<usize>> {
+    let trace = error.downcast_ref::<WasmBacktrace>();
+    let frames = trace.into_iter().flat_map(WasmBacktrace::frames);
+    frames.map(|frame| frame.module_offset()).collect()
+}
+
+pub(crate) fn bounded(text: &str) -> String {
     if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
     }

@@ -1,10 +1,10 @@
 //! Guests that go too far, and guests that fail: what `weir run` says and exits with.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use weir_tests::{
     cluster::{Ran, Server},
-    guests::guest,
+    guests::{guest, rust_compiler},
 };
 
 fn run(server: &Server, flags: &[&str], module: PathBuf, args: &[&str]) -> Ran {
@@ -99,4 +99,26 @@ fn the_tasks_of_an_array_fail_each_for_itself() {
         assert_eq!((&line["outcome"], &line["exit_code"]), (&"failed".into(), &2.into()));
     }
     assert_eq!((&lines[3]["failed"], &lines[3]["exit_code"]), (&3.into(), &2.into()));
+}
+
+#[test]
+fn a_trap_tells_source_lines_where_the_module_has_them() {
+    let Some(compiler) = rust_compiler() else {
+        println!("no compiler for guests: not tested");
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(
+        dir.path().join("crash.rs"),
+        "#[inline(never)]\nfn inner() {\n    std::process::abort();\n}\n\nfn main() {\n    inner();\n}\n",
+    )
+    .expect("a file");
+    let built = Command::new(compiler)
+        .args(["-g", "--edition", "2024", "--target", "wasm32-wasip1", "crash.rs"])
+        .current_dir(dir.path())
+        .output();
+    assert!(built.is_ok_and(|built| built.status.success()));
+    let server = Server::fresh();
+    let ran = run(&server, &[], dir.path().join("crash.wasm"), &[]);
+    ran.exited_with(134).says(&["crash::inner", "/crash.rs:3:", "crash::main", "/crash.rs:7:"]);
 }
