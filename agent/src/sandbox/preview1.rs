@@ -12,6 +12,9 @@ mod files;
 mod paths;
 mod poll;
 
+#[cfg(test)]
+mod tests;
+
 use wasmtime::{Caller, Extern, Linker};
 use wasmtime_wasi::{I32Exit, p1::wasi_snapshot_preview1 as abi};
 use wiggle::GuestMemory;

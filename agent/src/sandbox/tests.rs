@@ -15,14 +15,14 @@ use weir_store::image::{Image, ImageFile};
 use super::*;
 use crate::filesystem::{Layout, OpenInput};
 
-static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
+pub(super) static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
     let config = SandboxConfig { max_instances: 20 };
     Arc::new(Sandbox::new(config).expect("a sandbox"))
 });
 
 const WASI: &str = "wasi_snapshot_preview1";
 
-fn stage() -> StageSpec {
+pub(super) fn stage() -> StageSpec {
     StageSpec {
         limits: Limits { fuel: 100_000_000, timeout_ms: 10_000, ..Limits::default() },
         ..StageSpec::new("main", Digest::of(b"module"))
@@ -40,7 +40,7 @@ fn command(body: &str) -> String {
     format!("(module (memory (export \"memory\") 1) (func (export \"_start\") {body}))")
 }
 
-fn ready(text: &str) -> ReadyModule {
+pub(super) fn ready(text: &str) -> ReadyModule {
     let bytes = wat::parse_str(text).expect("text that parses");
     let module = Module::new(SANDBOX.engine(), bytes).expect("a valid module");
     SANDBOX.connect(&module).expect("a module that connects")
@@ -74,7 +74,7 @@ async fn run_in(stage: &StageSpec, text: &str, index: u32, inputs: &[(&str, &[u8
     Ran { outcome, usage, stdout, stderr, out: out.unwrap_or_default() }
 }
 
-fn attempt<'a>(
+pub(super) fn attempt<'a>(
     stage: &'a StageSpec,
     inputs: &[(&str, &[u8])],
     stdout: &'a OutputBuffer,

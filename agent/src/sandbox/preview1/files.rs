@@ -373,7 +373,8 @@ pub(crate) struct Listing {
 impl Listing {
     /// The name that the entries from `cookie` on come after.
     fn name(&self, dir: NodeId, cookie: u64) -> Option<&str> {
-        let index = cookie.checked_sub(self.first + 1).filter(|_| self.dir == Some(dir))?;
+        let index =
+            cookie.checked_sub(self.first)?.checked_sub(1).filter(|_| self.dir == Some(dir))?;
         self.names.get(usize::try_from(index).ok()?).map(|name| &**name)
     }
 }
