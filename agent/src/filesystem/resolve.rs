@@ -12,6 +12,9 @@ const MAX_NAME_BYTES: usize = 255;
 /// Longest path, in bytes: Linux' `PATH_MAX`.
 const MAX_PATH_BYTES: usize = 4096;
 
+/// How much of a link's text takes as long to read as a step.
+const LINK_BYTES_PER_STEP: u64 = 8;
+
 /// Most symbolic links on one way: Linux' own bound.
 const MAX_LINKS: u32 = 40;
 
@@ -107,8 +110,10 @@ impl FileSystem {
                     return Err(Refusal::Loop.into());
                 }
                 check(target)?;
+                let read = target.len() as u64 / LINK_BYTES_PER_STEP;
                 needs_directory |= last && target.ends_with('/');
                 push(&mut way, target);
+                self.steps += read;
                 at = Place { dir, name: None, node: Some(dir), needs_directory };
                 continue;
             }

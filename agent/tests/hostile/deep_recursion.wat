@@ -1,0 +1,2 @@
+;; trapped: call stack exhausted
+(func $f (export "_start") (call $f) (call $f))

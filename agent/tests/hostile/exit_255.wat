@@ -1,0 +1,3 @@
+;; failed with exit code 255
+(func (export "_start") 
+    (call $proc_exit (i32.const 255)))

@@ -1,0 +1,6 @@
+;; out of memory: asked for 134,217,728 of 67,108,864 bytes (64.0 MiB allowed)
+(module (type $a (array (mut i64)))
+    (type $l (struct (field (ref null $l)) (field (ref $a))))
+    (func (export "_start") (local (ref null $l))
+        (loop (local.set 0 (struct.new $l (local.get 0)
+            (array.new_default $a (i32.const 1000)))) (br 0))))

@@ -1,0 +1,10 @@
+;; invalid module: module memory does not fit in pooling allocator requirements: defined memories count of 9 exceeds the per-instance limit of 8
+(module (memory $m0 1)
+    (memory $m1 1)
+    (memory $m2 1)
+    (memory $m3 1)
+    (memory $m4 1)
+    (memory $m5 1)
+    (memory $m6 1)
+    (memory $m7 1)
+    (memory 1) (func (export "_start")))

@@ -1,0 +1,9 @@
+;; succeeded
+;; limits: fuel=2000000000
+(func (export "_start") (local $n i32)
+    (loop $again
+        (drop (call $open (i32.const 1024) (i32.const 5) (i32.const 1) (i64.const 66)))
+        (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+            (i32.const 100000))))
+    (call $is (i32.sub (i32.const 0) (call $open (i32.const 1024) (i32.const 5) (i32.const 1) (i64.const 66)))
+        (i32.const 33)))

@@ -1,0 +1,7 @@
+;; succeeded
+(func (export "_start") (local $n i32)
+    (loop $again
+        (drop (call $open (i32.const 1024) (i32.const 5) (i32.const 1) (i64.const 66)))
+        (call $is (call $path_unlink_file (i32.const 3) (i32.const 1024) (i32.const 5)) (i32.const 0))
+        (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+            (i32.const 1000)))))

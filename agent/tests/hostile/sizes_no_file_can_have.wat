@@ -1,0 +1,11 @@
+;; succeeded
+(func (export "_start") 
+    (drop (call $open (i32.const 1024) (i32.const 5) (i32.const 1) (i64.const 66)))
+    (call $is (call $fd_filestat_set_size (i32.const 4) (i64.const 0x8000000000000000))
+        (i32.const 22))
+    (call $is (call $fd_filestat_set_size (i32.const 4) (i64.const -1))
+        (i32.const 22))
+    (call $is (call $fd_allocate (i32.const 4) (i64.const 0x7fffffffffffffff) (i64.const 1))
+        (i32.const 22))
+    (call $is (call $fd_allocate (i32.const 4) (i64.const -1) (i64.const -1))
+        (i32.const 28)))

@@ -1,0 +1,2 @@
+;; invalid module: its export `_start` is not a function of no arguments
+(module (func (export "_start") (param i32)))

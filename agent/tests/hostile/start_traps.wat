@@ -1,0 +1,2 @@
+;; trapped: wasm `unreachable` instruction executed
+(module (func $f unreachable) (start $f) (func (export "_start")))

@@ -1,0 +1,3 @@
+;; trapped: uninitialized element
+(table 1 funcref)
+(func (export "_start") (call_indirect (i32.const 0)))

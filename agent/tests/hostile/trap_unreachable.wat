@@ -1,0 +1,3 @@
+;; trapped: wasm `unreachable` instruction executed
+(func (export "_start") 
+    unreachable)
