@@ -46,6 +46,11 @@ guests: ## build the example guests, with a compiler for them if there is none
 sim: ## simulate a cluster under faults: make sim SEEDS=5000
 	WEIR_SEEDS=$(SEEDS) cargo test $(CARGO_FLAGS) -p weir-tests --test simulation every_invariant -- --nocapture
 
+.PHONY: fuzz
+fuzz: ## modules and calls at random, each kind for WEIR_FUZZ_SECONDS (10 minutes)
+	WEIR_FUZZ_SECONDS=$(or $(WEIR_FUZZ_SECONDS),600) cargo test $(CARGO_FLAGS) -p weir-agent --lib \
+	  agent_panic -- --nocapture
+
 .PHONY: bench
 bench: binary ## how many tasks a second, as an array and one by one
 	"$(WEIR)" bench tasks --count 100000 --array

@@ -16,6 +16,8 @@ mod preview1;
 mod stdio;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
 
 use std::{
