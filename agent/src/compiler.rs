@@ -1,4 +1,4 @@
-//! Turns a module's bytes into machine code, in a process of its own that can be limited and killed.
+//! Turns a module's or component's bytes into machine code, in a process of its own that can be limited and killed.
 //!
 //! Cranelift can be neither limited nor stopped where it runs, so the agent starts its own program
 //! again for each module: `process` is the agent's side of that, `child` the other. What is refused
@@ -220,6 +220,7 @@ fn compile_here(
 fn precompile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Vec<u8>> {
     match Kind::of(bytes).map_err(wasmtime::Error::msg)? {
         Kind::Module => engine.precompile_module(bytes),
+        Kind::Component => engine.precompile_component(bytes),
     }
 }
 

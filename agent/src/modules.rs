@@ -16,9 +16,11 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use wasmtime::{InstancePre, Module};
+use wasmtime::InstancePre;
+use wasmtime_wasi::p2::bindings::CommandPre;
 use weir_proto::digest::Digest;
 
+pub(crate) use self::file::Loaded;
 use self::file::NewFile;
 use crate::{
     compiler::{Compiled, Compiler, CompilerConfig, CompilerError, bounded},
@@ -29,9 +31,17 @@ use crate::{
 /// Most modules that are kept connected in memory; the one used longest ago goes first.
 const MAX_READY_MODULES: usize = 256;
 
-/// A module that can be run at once.
+/// A module or component that can be run at once.
 pub struct ReadyModule {
-    pub(crate) pre: InstancePre<Guest>,
+    pub(crate) pre: Pre,
+}
+
+/// What is connected to the host's functions.
+pub(crate) enum Pre {
+    /// A command of WASI preview 1.
+    Module(InstancePre<Guest>),
+    /// A command of WASI preview 2.
+    Component(CommandPre<Guest>),
 }
 
 /// Why there is no `ReadyModule`.
@@ -158,7 +168,7 @@ impl ModuleCache {
         let sandbox = self.sandbox.clone();
         let kept = on_blocking_thread(digest, {
             let path = path.clone();
-            move || file::load(sandbox.engine(), &path).map(|module| connect(&sandbox, &module))
+            move || file::load(sandbox.engine(), &path).map(|loaded| connect(&sandbox, &loaded))
         });
         if let Some(verdict) = kept.await? {
             return Ok(verdict);
@@ -200,8 +210,8 @@ async fn on_blocking_thread<T: Send + 'static>(
 fn finish(sandbox: &Sandbox, new: NewFile, path: &Path) -> io::Result<Verdict> {
     let new = new.seal()?;
     // The pool of instances has limits of its own, which the compiler does not know.
-    let verdict = match new.load(sandbox.engine())? {
-        Ok(module) => connect(sandbox, &module),
+    let verdict = match new.load(sandbox.engine()) {
+        Ok(loaded) => connect(sandbox, &loaded),
         Err(error) => Err(Refusal::Invalid { reason: bounded(format!("{error:#}")) }),
     };
     if verdict.is_ok() {
@@ -210,9 +220,9 @@ fn finish(sandbox: &Sandbox, new: NewFile, path: &Path) -> io::Result<Verdict> {
     Ok(verdict)
 }
 
-fn connect(sandbox: &Sandbox, module: &Module) -> Verdict {
+fn connect(sandbox: &Sandbox, loaded: &Loaded) -> Verdict {
     let invalid = |reason| Refusal::Invalid { reason: bounded(reason) };
-    sandbox.connect(module).map(Arc::new).map_err(invalid)
+    sandbox.connect(loaded).map(Arc::new).map_err(invalid)
 }
 
 fn make_private_dir(dir: &Path) -> io::Result<()> {

@@ -86,6 +86,13 @@ pub const MAX_LIVE_INSTANCES: u32 = 10_000;
 /// Most memories, and most tables, that one module may define.
 pub const MAX_MEMORIES_PER_MODULE: u32 = 8;
 
+/// Most core instances of one component. One that was adapted from preview 1 has four; one that holds
+/// an interpreter has one for each of its libraries.
+pub const MAX_INSTANCES_PER_COMPONENT: u32 = 200;
+
+/// Most tables of one component: its modules have one each, and so has what calls out of them.
+pub const MAX_TABLES_PER_COMPONENT: u32 = 16;
+
 /// Most call frames that a trap reports.
 pub const MAX_TRAP_FRAMES: usize = 16;
 
@@ -216,16 +223,23 @@ fn pooling(max_instances: u32) -> PoolingAllocationConfig {
     // instances is room for some of them, and no module can define more than the pool has.
     let memories = instances.saturating_mul(2).max(MAX_MEMORIES_PER_MODULE);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(instances);
+    // Components have several core instances and tables each. An instance is a count and some memory
+    // of its own size, so there is room for the most that all can have; a table is address space. What
+    // bounds attempts is the number of stacks.
+    pool.total_core_instances(instances.saturating_mul(MAX_INSTANCES_PER_COMPONENT));
     pool.total_stacks(instances);
     pool.total_memories(memories);
-    pool.total_tables(memories);
+    pool.total_tables(memories.saturating_mul(2).max(MAX_TABLES_PER_COMPONENT));
     pool.total_gc_heaps(instances);
     pool.total_component_instances(instances);
     pool.max_core_instance_size(MAX_INSTANCE_BYTES);
     pool.max_component_instance_size(MAX_INSTANCE_BYTES);
     pool.max_memories_per_module(MAX_MEMORIES_PER_MODULE);
     pool.max_tables_per_module(MAX_MEMORIES_PER_MODULE);
+    pool.max_core_instances_per_component(MAX_INSTANCES_PER_COMPONENT);
+    // All memories of an attempt together, as those of one module.
+    pool.max_memories_per_component(MAX_MEMORIES_PER_MODULE);
+    pool.max_tables_per_component(MAX_TABLES_PER_COMPONENT);
     pool.max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX));
     pool.table_elements(MAX_TABLE_ELEMENTS);
     pool.linear_memory_keep_resident(KEEP_RESIDENT_BYTES);

@@ -13,6 +13,7 @@ mod key;
 mod limiter;
 mod meter;
 mod preview1;
+mod preview2;
 mod stdio;
 
 #[cfg(test)]
@@ -29,7 +30,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::{Engine, Linker, Module, Store};
+use wasmtime::{Engine, InstancePre, Linker, Store, component};
+use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 use weir_proto::{
     capability::Capability,
     job::{Keep, StageSpec, TaskKind},
@@ -46,6 +48,7 @@ use self::{
     key::GuestRandom,
     meter::Meter,
     preview1::{Descriptors, Listing},
+    preview2::Resources,
 };
 pub(crate) use self::{ending::bounded, guest::Guest, limiter::MemoryLimiter};
 pub use self::{
@@ -55,7 +58,7 @@ pub use self::{
 use crate::{
     data::DataError,
     filesystem::{FileSystemSpec, OutputError},
-    modules::ReadyModule,
+    modules::{Loaded, Pre, ReadyModule},
     profile::{self, QUANTUM_FUEL},
 };
 
@@ -74,6 +77,7 @@ pub struct SandboxConfig {
 pub struct Sandbox {
     engine: Engine,
     linker: Linker<Guest>,
+    components: component::Linker<Guest>,
     imports: host::Imports,
     fingerprint: String,
 }
@@ -189,6 +193,7 @@ impl AttemptSpec<'_> {
             descriptors: Descriptors::new(),
             listing: Listing::default(),
             memory: None,
+            resources: Resources::new(),
         }
     }
 }
@@ -201,8 +206,9 @@ impl Sandbox {
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
         let engine = profile::engine(config.max_instances).map_err(SandboxError::Engine)?;
         let linker = host::linker(&engine).map_err(SandboxError::Engine)?;
-        let imports = host::Imports::all();
-        Ok(Sandbox { fingerprint: profile::fingerprint(&engine), engine, linker, imports })
+        let components = preview2::linker(&engine).map_err(SandboxError::Engine)?;
+        let (imports, fingerprint) = (host::Imports::all(), profile::fingerprint(&engine));
+        Ok(Sandbox { engine, linker, components, imports, fingerprint })
     }
 
     /// The engine, for whoever compiles or loads modules for this sandbox.
@@ -215,14 +221,23 @@ impl Sandbox {
         &self.fingerprint
     }
 
-    /// Connects a module to the host.
+    /// Connects a module or component to the host.
     ///
     /// # Errors
     /// The reason why it cannot run as a task, with every unknown import.
-    pub(crate) fn connect(&self, module: &Module) -> Result<ReadyModule, String> {
-        self.imports.check(module)?;
-        let pre = self.linker.instantiate_pre(module).map_err(|error| format!("{error:#}"))?;
-        Ok(ReadyModule { pre })
+    pub(crate) fn connect(&self, loaded: &Loaded) -> Result<ReadyModule, String> {
+        let pre = match loaded {
+            Loaded::Module(module) => {
+                self.imports.check(module)?;
+                self.linker.instantiate_pre(module).map(Pre::Module)
+            }
+            Loaded::Component(component) => {
+                host::check_component(&self.engine, component)?;
+                let pre = self.components.instantiate_pre(component);
+                pre.and_then(CommandPre::new).map(Pre::Component)
+            }
+        };
+        Ok(ReadyModule { pre: pre.map_err(|error| format!("{error:#}"))? })
     }
 
     /// Runs one attempt to its end. Drop the future to cancel it: at once if it waits, and
@@ -239,7 +254,13 @@ impl Sandbox {
         let (stage, limits) = (attempt.stage, &attempt.stage.limits);
         let timeout = Duration::from_millis(limits.timeout_ms).min(MAX_TIMEOUT);
         let mut store = self.store(&attempt);
-        let result = within(started + timeout, call(&mut store, module)).await;
+        let result = match &module.pre {
+            Pre::Module(pre) => within(started + timeout, call(&mut store, pre)).await,
+            Pre::Component(pre) => {
+                preview2::prepare(&mut store);
+                within(started + timeout, call_component(&mut store, pre)).await
+            }
+        };
         let elapsed = started.elapsed();
         let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         let guest = store.into_data();
@@ -294,14 +315,29 @@ fn with_out(guest: Guest, keep: &Keep, outcome: Outcome, usage: Usage) -> Ended 
     }
 }
 
+/// Instantiates the component and calls `wasi:cli/run`.
+async fn call_component(
+    store: &mut Store<Guest>,
+    pre: &CommandPre<Guest>,
+) -> Result<(), (Phase, wasmtime::Error)> {
+    let instance = pre.instantiate_async(&mut *store).await;
+    let command = instance.map_err(|error| (Phase::Instantiating, error))?;
+    match command.wasi_cli_run().call_run(store).await {
+        Ok(Ok(())) => Ok(()),
+        // All that the interface can say of a failure.
+        Ok(Err(())) => Err((Phase::Running, I32Exit(1).into())),
+        Err(error) => Err((Phase::Running, error)),
+    }
+}
+
 /// Instantiates the module and calls `_start`.
 async fn call(
     store: &mut Store<Guest>,
-    module: &ReadyModule,
+    pre: &InstancePre<Guest>,
 ) -> Result<(), (Phase, wasmtime::Error)> {
     let in_phase = |phase| move |error| (phase, error);
     let instance =
-        module.pre.instantiate_async(&mut *store).await.map_err(in_phase(Phase::Instantiating))?;
+        pre.instantiate_async(&mut *store).await.map_err(in_phase(Phase::Instantiating))?;
     let start = instance
         .get_typed_func::<(), ()>(&mut *store, "_start")
         .map_err(in_phase(Phase::Instantiating))?;

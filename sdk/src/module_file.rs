@@ -9,8 +9,8 @@ use std::{
 
 /// `\0asm` and version 1 of the core format.
 const CORE: [u8; 8] = *b"\0asm\x01\0\0\0";
-/// The layer that marks a component, in the version field.
-const COMPONENT_LAYER: [u8; 2] = [1, 0];
+/// `\0asm` and the version of the component format that this release reads.
+const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
 /// Why a file cannot be run as a module.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +50,6 @@ pub enum ModuleFileError {
 /// What a file is that is not a module.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAModule {
-    /// A component.
-    #[error(
-        "it is a component, and this version runs core modules only; build it for `wasm32-wasip1`"
-    )]
-    Component,
     /// Wasm of the future.
     #[error("it is Wasm of version {0}; this version runs version 1")]
     Version(u16),
@@ -94,11 +89,8 @@ pub fn check_file(path: &Path) -> Result<(), ModuleFileError> {
 
 /// Looks at a file's first bytes.
 fn check(head: &[u8]) -> Result<(), NotAModule> {
-    if head.starts_with(&CORE) {
+    if head.starts_with(&CORE) || head.starts_with(&COMPONENT) {
         return Ok(());
-    }
-    if head.starts_with(&CORE[..4]) && head.get(6..8) == Some(&COMPONENT_LAYER) {
-        return Err(NotAModule::Component);
     }
     if head.starts_with(&CORE[..4]) && head.len() >= CORE.len() {
         return Err(NotAModule::Version(u16::from_le_bytes([head[4], head[5]])));
@@ -137,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn a_core_module_passes() {
+    fn a_core_module_and_a_component_pass() {
         assert!(check(b"\0asm\x01\0\0\0\x01\x04").is_ok());
+        assert!(check(b"\0asm\x0d\0\x01\0\x01\x04").is_ok());
     }
 
     #[test]
     fn other_files_are_named_for_what_they_are() {
-        assert!(problem(b"\0asm\x0d\0\x01\0").contains("component"));
         assert!(problem(b"\0asm\x02\0\0\0").contains("version 2"));
         assert!(problem(b";; a\n\n  (module\n").contains("text format"));
         assert!(problem(b"\x7fELF\x02").contains("ELF"));

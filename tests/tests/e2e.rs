@@ -4,6 +4,9 @@
 #[path = "e2e/guests.rs"]
 mod guests;
 
+#[path = "e2e/components.rs"]
+mod components;
+
 #[path = "e2e/limits.rs"]
 mod limits;
 

@@ -1,5 +1,5 @@
 //! What is refused before anything is compiled: bytes that are no module, and modules with more of
-//! something than any compiler's output has.
+//! something than any compiler's output has. A component counts as all modules in it together.
 //!
 //! Only the headers of sections are read, and the entries of types. The compiler's own limits allow a
 //! million of each; what is counted here stays in the agent's memory for as long as the module does,
@@ -21,6 +21,9 @@ const MAX_TYPES: u64 = 50_000;
 /// Most imports. WASI preview 1 has 46 functions, of which linkers import some more than once.
 const MAX_IMPORTS: u64 = 1_000;
 
+/// Most core imports of all modules in a component together: there, modules import from each other.
+const MAX_COMPONENT_IMPORTS: u64 = 50_000;
+
 /// Most functions; as many empty ones take 46 s and 2.8 GB to compile.
 const MAX_FUNCTIONS: u64 = 500_000;
 
@@ -33,6 +36,14 @@ const MAX_EXPORTS: u64 = 100_000;
 /// Most element segments and most data segments.
 const MAX_SEGMENTS: u64 = 100_000;
 
+/// Most modules and components in a component; one that holds an interpreter with its libraries has
+/// some fifty.
+const MAX_MODULES: u64 = 1_000;
+
+/// Most instances, aliases, types, imports, exports and functions that connect them, of all components
+/// in one together. CPython with its libraries has some thousand.
+const MAX_DEFINITIONS: u64 = 100_000;
+
 /// Most exceptions' tags; languages have a few.
 const MAX_TAGS: u64 = 1_000;
 
@@ -41,6 +52,8 @@ const MAX_TAGS: u64 = 1_000;
 pub(super) enum Kind {
     /// A core module.
     Module,
+    /// A component, which has core modules in it.
+    Component,
 }
 
 impl Kind {
@@ -51,9 +64,8 @@ impl Kind {
     pub(super) fn of(bytes: &[u8]) -> Result<Kind, String> {
         match bytes.get(..8) {
             Some(b"\0asm\x01\0\0\0") => Ok(Kind::Module),
-            Some([b'\0', b'a', b's', b'm', _, _, 1, 0]) => {
-                Err("it is a component; only core modules run here so far".to_owned())
-            }
+            // Which version of the format, the compiler knows.
+            Some([b'\0', b'a', b's', b'm', _, _, 1, 0]) => Ok(Kind::Component),
             Some([b'\0', b'a', b's', b'm', version @ ..]) => {
                 Err(format!("it is WebAssembly of a version that is not known here: {version:?}"))
             }
@@ -68,55 +80,98 @@ impl Kind {
 /// The reason why they are not worth compiling.
 pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     at_most("bytes", bytes.len() as u64, MAX_MODULE_BYTES)?;
-    match Kind::of(bytes)? {
-        Kind::Module => check_module(bytes),
+    let most_imports = match Kind::of(bytes)? {
+        Kind::Module => MAX_IMPORTS,
+        Kind::Component => MAX_COMPONENT_IMPORTS,
+    };
+    let mut seen = Seen { most_imports, ..Seen::default() };
+    for payload in Parser::new(0).parse_all(bytes) {
+        seen.add(payload.map_err(|error| error.to_string())?)?;
     }
+    Ok(())
 }
 
-fn check_module(bytes: &[u8]) -> Result<(), String> {
-    let mut sections = 0;
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|error| error.to_string())? {
+/// How many of everything there are so far, in a module or in all that a component holds.
+#[derive(Default)]
+struct Seen {
+    most_imports: u64,
+    sections: u64,
+    modules: u64,
+    types: u64,
+    imports: u64,
+    functions: u64,
+    globals: u64,
+    exports: u64,
+    elements: u64,
+    data: u64,
+    tags: u64,
+    definitions: u64,
+}
+
+impl Seen {
+    fn add(&mut self, payload: Payload<'_>) -> Result<(), String> {
+        match payload {
             // Once for each function, not for a section.
-            Payload::CodeSectionEntry(_) => continue,
+            Payload::CodeSectionEntry(_) => return Ok(()),
             Payload::TypeSection(types) => {
-                let mut count = 0;
                 for group in types {
                     let group = group.map_err(|error| error.to_string())?;
-                    count += group.types().len() as u64;
-                    at_most("types", count, MAX_TYPES)?;
+                    more("types", &mut self.types, group.types().len(), MAX_TYPES)?;
                 }
             }
             Payload::ImportSection(imports) => {
-                let mut count = 0;
                 for import in imports.into_imports() {
                     import.map_err(|error| error.to_string())?;
-                    count += 1;
-                    at_most("imports", count, MAX_IMPORTS)?;
+                    more("imports", &mut self.imports, 1, self.most_imports)?;
                 }
             }
             Payload::FunctionSection(functions) => {
-                at_most("functions", functions.count().into(), MAX_FUNCTIONS)?;
+                more("functions", &mut self.functions, functions.count(), MAX_FUNCTIONS)?;
             }
             Payload::GlobalSection(globals) => {
-                at_most("globals", globals.count().into(), MAX_GLOBALS)?;
+                more("globals", &mut self.globals, globals.count(), MAX_GLOBALS)?;
             }
             Payload::ExportSection(exports) => {
-                at_most("exports", exports.count().into(), MAX_EXPORTS)?;
+                more("exports", &mut self.exports, exports.count(), MAX_EXPORTS)?;
             }
             Payload::ElementSection(segments) => {
-                at_most("element segments", segments.count().into(), MAX_SEGMENTS)?;
+                more("element segments", &mut self.elements, segments.count(), MAX_SEGMENTS)?;
             }
             Payload::DataSection(segments) => {
-                at_most("data segments", segments.count().into(), MAX_SEGMENTS)?;
+                more("data segments", &mut self.data, segments.count(), MAX_SEGMENTS)?;
             }
-            Payload::TagSection(tags) => at_most("tags", tags.count().into(), MAX_TAGS)?,
-            _ => {}
+            Payload::TagSection(tags) => more("tags", &mut self.tags, tags.count(), MAX_TAGS)?,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                more("modules", &mut self.modules, 1, MAX_MODULES)?;
+            }
+            other => {
+                let count = definitions(&other);
+                more("definitions", &mut self.definitions, count, MAX_DEFINITIONS)?;
+            }
         }
-        sections += 1;
-        at_most("sections", sections, MAX_SECTIONS)?;
+        more("sections", &mut self.sections, 1, MAX_SECTIONS)
     }
-    Ok(())
+}
+
+/// How many things a section defines that only components have.
+fn definitions(payload: &Payload<'_>) -> u32 {
+    match payload {
+        Payload::InstanceSection(section) => section.count(),
+        Payload::CoreTypeSection(section) => section.count(),
+        Payload::ComponentInstanceSection(section) => section.count(),
+        Payload::ComponentAliasSection(section) => section.count(),
+        Payload::ComponentTypeSection(section) => section.count(),
+        Payload::ComponentCanonicalSection(section) => section.count(),
+        Payload::ComponentImportSection(section) => section.count(),
+        Payload::ComponentExportSection(section) => section.count(),
+        _ => 0,
+    }
+}
+
+/// Counts some more.
+fn more(what: &str, count: &mut u64, more: impl TryInto<u64>, most: u64) -> Result<(), String> {
+    *count = count.saturating_add(more.try_into().unwrap_or(u64::MAX));
+    at_most(what, *count, most)
 }
 
 fn at_most(what: &str, count: u64, most: u64) -> Result<(), String> {
@@ -147,6 +202,18 @@ mod tests {
             ("(@custom \"c\" \"\")", 10_001, "10,001 sections; at most 10,000"),
         ] {
             let reason = refused(&format!("(module {})", one.repeat(count)));
+            assert!(reason.contains(what), "{what}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_component_counts_as_all_that_is_in_it() {
+        for (one, count, what) in [
+            ("(core module (tag) (tag))", 501, "1,002 tags; at most 1,000"),
+            ("(component)", 1_001, "1,001 modules; at most 1,000"),
+            ("(type string)", 100_001, "100,001 definitions; at most 100,000"),
+        ] {
+            let reason = refused(&format!("(component {})", one.repeat(count)));
             assert!(reason.contains(what), "{what}: {reason}");
         }
     }

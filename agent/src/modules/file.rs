@@ -1,4 +1,5 @@
-//! The file of a compiled module: machine code that this agent will run, and a seal behind it.
+//! The file of a compiled module or component: machine code that this agent will run, and a seal
+//! behind it.
 //!
 //! A file is only loaded when its checksum holds and this very build made it; anything else is thrown
 //! away and made again. That guards against decay and other versions, not against somebody who can
@@ -13,7 +14,7 @@ use std::{
 };
 
 use tempfile::NamedTempFile;
-use wasmtime::{Engine, Module};
+use wasmtime::{Engine, Module, Precompiled, component::Component};
 
 /// Begins the seal; the version is of the file's own layout.
 const MAGIC: &[u8; 16] = b"weir module 0002";
@@ -24,6 +25,14 @@ const SEAL_BYTES: usize = MAGIC.len() + blake3::OUT_LEN;
 
 /// Begins the names of files that are not finished.
 const UNFINISHED: &str = "compiling-";
+
+/// What a file holds.
+pub(crate) enum Loaded {
+    /// A core module.
+    Module(Module),
+    /// A component.
+    Component(Component),
+}
 
 /// A file that code is being written to; removed when dropped.
 pub(super) struct NewFile(NamedTempFile);
@@ -54,11 +63,10 @@ impl NewFile {
 
 impl SealedFile {
     /// The module, or why it does not fit the engine.
-    pub(super) fn load(&self, engine: &Engine) -> io::Result<wasmtime::Result<Module>> {
-        let file = File::open(self.0.path())?;
+    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<Loaded> {
         // SAFETY: the file is what `Compiler::compile` wrote for an engine of this fingerprint, in a
         // private directory, and nobody writes to a sealed file.
-        Ok(unsafe { Module::deserialize_open_file(engine, file) })
+        unsafe { map(engine, self.0.path()) }
     }
 
     /// Gives the file its name. It need not survive a crash, only never be half there.
@@ -69,28 +77,52 @@ impl SealedFile {
 }
 
 /// Loads a file of the cache; one that is not whole, or not ours, is removed.
-pub(super) fn load(engine: &Engine, path: &Path) -> Option<Module> {
+pub(super) fn load(engine: &Engine, path: &Path) -> Option<Loaded> {
     let file = File::open(path).ok()?;
-    let module = checked(file).and_then(|file| {
+    let loaded = is_whole(&file).then(|| {
         // SAFETY: the file came out of `seal`: `keep` is what names files in this private directory,
         // the checksum says that nothing changed it since, nobody writes to it while it is mapped,
-        // and its name holds the fingerprint of this very engine.
-        unsafe { Module::deserialize_open_file(engine, file) }.ok()
+        // and its name holds the fingerprint of this very engine. The path leads to the file that
+        // was checked: who compiles a module again does it only when no file is found here.
+        unsafe { map(engine, path) }.ok()
     });
-    if module.is_none() {
+    let loaded = loaded.flatten();
+    if loaded.is_none() {
         tracing::warn!(path = %path.display(), "throwing away a compiled module that is not whole");
         let _ = fs::remove_file(path);
     }
-    module
+    loaded
 }
 
-/// The file, if it is whole.
-fn checked(file: File) -> Option<File> {
-    let code_bytes = file.metadata().ok()?.len().checked_sub(SEAL_BYTES as u64)?;
-    let checksum = hash((&file).take(code_bytes)).ok()?;
-    let mut seal = [0; SEAL_BYTES];
-    (&file).read_exact(&mut seal).ok()?;
-    (seal.strip_prefix(MAGIC)? == checksum.as_bytes()).then_some(file)
+/// Maps a file of code, which says itself what it is of.
+///
+/// # Safety
+/// As of `Module::deserialize_file`: it must be what the compiler made, and stay so.
+unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Loaded> {
+    match Engine::detect_precompiled_file(path)? {
+        Some(Precompiled::Component) => {
+            // SAFETY: the caller promises it.
+            unsafe { Component::deserialize_file(engine, path) }.map(Loaded::Component)
+        }
+        // What is neither is refused there with a reason.
+        Some(Precompiled::Module) | None => {
+            // SAFETY: the caller promises it.
+            unsafe { Module::deserialize_file(engine, path) }.map(Loaded::Module)
+        }
+    }
+}
+
+/// Whether the seal is behind the code that it was made for.
+fn is_whole(file: &File) -> bool {
+    let checked = || {
+        let code_bytes = file.metadata().ok()?.len().checked_sub(SEAL_BYTES as u64)?;
+        let checksum = hash(file.take(code_bytes)).ok()?;
+        let mut seal = [0; SEAL_BYTES];
+        let mut file = file;
+        file.read_exact(&mut seal).ok()?;
+        Some(seal.strip_prefix(MAGIC)? == checksum.as_bytes())
+    };
+    checked() == Some(true)
 }
 
 fn hash(code: impl io::Read) -> io::Result<blake3::Hash> {

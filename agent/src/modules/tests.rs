@@ -55,7 +55,8 @@ fn only_file(dir: &Path) -> PathBuf {
 async fn what_is_not_a_module_is_refused_with_a_reason() {
     assert!(reason(&b"#!/bin/sh"[..]).await.contains("not WebAssembly"));
     assert!(reason(&b""[..]).await.contains("not WebAssembly"));
-    assert!(reason(wasm("(component)")).await.contains("component"));
+    assert!(reason(wasm("(component)")).await.contains("does not export `wasi:cli/run`"));
+    assert!(reason(&b"\0asm\x09\0\x01\0"[..]).await.contains("version"));
     assert!(reason(&b"\0asm\x02\0\0\0"[..]).await.contains("version"));
     assert!(!reason(&b"\0asm\x01\0\0\0\xff"[..]).await.is_empty());
 }

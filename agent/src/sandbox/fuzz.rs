@@ -20,8 +20,8 @@ use wasmtime::Module;
 use weir_proto::{digest::Digest, job::StageSpec, limits::Limits};
 
 use super::{
-    OutputBuffer,
-    tests::{SANDBOX, attempt, stage},
+    Loaded, OutputBuffer,
+    tests::running::{SANDBOX, attempt, stage},
 };
 
 /// Longest that a module of a few kilobytes may take to compile and run with 10,000 of fuel.
@@ -76,7 +76,7 @@ fn found_dir() -> Found {
 fn run(bytes: &[u8]) -> bool {
     let began = Instant::now();
     let Ok(module) = Module::new(SANDBOX.engine(), bytes) else { return false };
-    let Ok(ready) = SANDBOX.connect(&module) else { return true };
+    let Ok(ready) = SANDBOX.connect(&Loaded::Module(module)) else { return true };
     let limits = Limits { fuel: 10_000, memory_bytes: 64 << 20, ..stage().limits };
     let stage = StageSpec { limits, ..stage() };
     let output = OutputBuffer::new(1 << 20);

@@ -11,6 +11,7 @@ use super::{
     limiter::MemoryLimiter,
     meter::Meter,
     preview1::{Descriptors, Listing},
+    preview2::Resources,
     stdio::OutputBuffer,
 };
 use crate::filesystem::{FileSystem, FileSystemSpec};
@@ -34,6 +35,8 @@ pub(crate) struct Guest {
     pub(super) listing: Listing,
     /// The memory that preview 1 works on, once it is known.
     pub(super) memory: Option<Memory>,
+    /// Of preview 2.
+    pub(super) resources: Resources,
 }
 
 /// What a guest reads from stdin, and how far it came.
@@ -49,13 +52,13 @@ pub(super) enum Files {
     /// What it will be made of.
     Unused(Arc<FileSystemSpec>),
     /// In use.
-    Made(FileSystem),
+    Made(Box<FileSystem>),
 }
 
 impl Files {
     pub(super) fn get(&mut self) -> &mut FileSystem {
         if let Files::Unused(spec) = self {
-            *self = Files::Made(FileSystem::new(spec));
+            *self = Files::Made(Box::new(FileSystem::new(spec)));
         }
         match self {
             Files::Made(files) => files,
@@ -75,7 +78,7 @@ impl Files {
     pub(super) fn into_inner(mut self) -> FileSystem {
         self.get();
         match self {
-            Files::Made(files) => files,
+            Files::Made(files) => *files,
             Files::Unused(_) => unreachable!("it was made in the line above"),
         }
     }

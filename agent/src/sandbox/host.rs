@@ -1,12 +1,12 @@
 //! What a module must be to run as a task: a command that imports nothing but what the host has.
 //!
-//! Next: `preview1`, which is what the host has.
+//! Next: `preview1` and `preview2`, which are what the host has.
 
 use std::collections::BTreeSet;
 
-use wasmtime::{Engine, ExternType, Linker, Module};
+use wasmtime::{Engine, ExternType, Linker, Module, component::Component};
 
-use super::{Guest, preview1};
+use super::{Guest, preview1, preview2};
 
 /// The linker that every module of a sandbox is connected with.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
@@ -50,6 +50,27 @@ impl Imports {
             None => Err("it does not export `_start`; build it as a command".to_owned()),
         }
     }
+}
+
+/// # Errors
+/// A reason that names every unknown import, or says that it is no command.
+pub(super) fn check_component(engine: &Engine, component: &Component) -> Result<(), String> {
+    let ty = component.component_type();
+    let unknown: Vec<String> = ty
+        .imports(engine)
+        .filter(|(name, _)| !preview2::is_known(name))
+        .take(MAX_NAMED_IMPORTS)
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(format!("it imports what Weir does not have: {}", unknown.join(", ")));
+    }
+    if !ty.exports(engine).any(|(name, _)| preview2::is_run(name)) {
+        return Err(
+            "it does not export `wasi:cli/run` of a release 0.2; build it as a command".to_owned()
+        );
+    }
+    Ok(())
 }
 
 /// Most unknown imports that a reason names.

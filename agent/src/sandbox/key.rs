@@ -149,6 +149,18 @@ impl GuestRandom {
         GuestRandom::Seeded(Box::new(ChaCha12Rng::from_seed(key.0)))
     }
 
+    /// Another stream of the same generator, from its beginning.
+    pub(crate) fn on_stream(&self, stream: u64) -> GuestRandom {
+        match self {
+            GuestRandom::Seeded(random) => {
+                let mut other = ChaCha12Rng::from_seed(random.get_seed());
+                other.set_stream(stream);
+                GuestRandom::Seeded(Box::new(other))
+            }
+            GuestRandom::Real => GuestRandom::Real,
+        }
+    }
+
     /// Fills `bytes`.
     ///
     /// # Errors

@@ -7,7 +7,10 @@
 use wasmtime::ResourceLimiter;
 use weir_proto::outcome::Exceeded;
 
-use crate::profile::{MAX_MEMORIES_PER_MODULE, MAX_MEMORY_BYTES};
+use crate::profile::{
+    MAX_INSTANCES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_MEMORY_BYTES,
+    MAX_TABLES_PER_COMPONENT,
+};
 
 /// Bytes that one element of a table takes in Wasmtime.
 const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
@@ -93,6 +96,10 @@ impl ResourceLimiter for MemoryLimiter {
     }
 
     fn tables(&self) -> usize {
-        MAX_MEMORIES_PER_MODULE as usize
+        MAX_TABLES_PER_COMPONENT as usize
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES_PER_COMPONENT as usize
     }
 }

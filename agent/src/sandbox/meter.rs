@@ -32,10 +32,26 @@ impl Meter {
         self.bill = self.bill.saturating_add(fuel);
     }
 
+    /// Whether anything is to be paid.
+    pub(super) fn has_bill(&self) -> bool {
+        self.bill > 0
+    }
+
     /// Fuel used until now, what the current host call has cost so far included.
     pub(super) fn used(&self) -> u64 {
         self.limit - self.left.saturating_sub(self.bill)
     }
+}
+
+/// Notes how much fuel is left when a component's host call begins, if it is not inside another.
+pub(super) fn look(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
+    let mut store = store.as_context_mut();
+    let left = store.get_fuel()?;
+    let meter = &mut store.data_mut().meter;
+    if !meter.has_bill() {
+        meter.left = left;
+    }
+    Ok(())
 }
 
 /// Notes that a host call begins, and its fixed price.

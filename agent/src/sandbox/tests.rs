@@ -2,124 +2,18 @@
 
 mod host;
 mod prices;
+pub(super) mod running;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, LazyLock},
-};
+use wasmtime::Module;
 
-use bytes::Bytes;
-use weir_proto::{digest::Digest, limits::Limits};
-use weir_store::image::{Image, ImageFile};
-
+use self::running::{attempt, run, run_in, stage, with_limits};
 use super::*;
-use crate::filesystem::{Layout, OpenInput};
-
-pub(super) static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
-    let config = SandboxConfig { max_instances: 20 };
-    Arc::new(Sandbox::new(config).expect("a sandbox"))
-});
 
 const WASI: &str = "wasi_snapshot_preview1";
-
-pub(super) fn stage() -> StageSpec {
-    StageSpec {
-        limits: Limits { fuel: 100_000_000, timeout_ms: 10_000, ..Limits::default() },
-        ..StageSpec::new("main", Digest::of(b"module"))
-    }
-}
-
-fn with_limits(change: impl FnOnce(&mut Limits)) -> StageSpec {
-    let mut stage = stage();
-    change(&mut stage.limits);
-    stage
-}
 
 /// A module whose `_start` has this body.
 fn command(body: &str) -> String {
     format!("(module (memory (export \"memory\") 1) (func (export \"_start\") {body}))")
-}
-
-pub(super) fn ready(text: &str) -> ReadyModule {
-    let bytes = wat::parse_str(text).expect("text that parses");
-    let module = Module::new(SANDBOX.engine(), bytes).expect("a valid module");
-    SANDBOX.connect(&module).expect("a module that connects")
-}
-
-struct Ran {
-    outcome: Outcome,
-    usage: Usage,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    out: BTreeMap<String, Produced>,
-}
-
-async fn run(stage: &StageSpec, text: &str) -> Ran {
-    run_in(stage, text, 0, &[]).await
-}
-
-/// Runs a task that sees files at these absolute paths.
-async fn run_in(stage: &StageSpec, text: &str, index: u32, inputs: &[(&str, &[u8])]) -> Ran {
-    let stdout = OutputBuffer::new(stage.limits.output_bytes);
-    let stderr = OutputBuffer::new(stage.limits.output_bytes);
-    let attempt = AttemptSpec {
-        index,
-        key: StageKey::new(stage).task(index, None),
-        stdin: BlobView::from(Bytes::from_static(b"some input")),
-        ..attempt(stage, inputs, &stdout, &stderr)
-    };
-    let ended = SANDBOX.run(&ready(text), attempt).await.expect("it runs");
-    let Ended { outcome, usage, out, .. } = ended;
-    let (stdout, stderr) = (stdout.take(), stderr.take());
-    Ran { outcome, usage, stdout, stderr, out: out.unwrap_or_default() }
-}
-
-pub(super) fn attempt<'a>(
-    stage: &'a StageSpec,
-    inputs: &[(&str, &[u8])],
-    stdout: &'a OutputBuffer,
-    stderr: &'a OutputBuffer,
-) -> AttemptSpec<'a> {
-    AttemptSpec {
-        stage,
-        index: 0,
-        key: StageKey::new(stage).task(0, None),
-        stdin: BlobView::from(Bytes::new()),
-        item: None,
-        files: files(stage, inputs),
-        stdout,
-        stderr,
-    }
-}
-
-/// The bytes of inputs, by digest.
-struct Blobs(HashMap<Digest, Bytes>);
-
-impl OpenInput for Blobs {
-    fn open(&self, digest: Digest) -> Result<BlobView, DataError> {
-        self.0.get(&digest).cloned().map(BlobView::from).ok_or(DataError::NotFound(digest))
-    }
-}
-
-fn files(stage: &StageSpec, inputs: &[(&str, &[u8])]) -> Arc<FileSystemSpec> {
-    let inputs = inputs.iter().map(|(path, bytes)| (path, Bytes::copy_from_slice(bytes)));
-    let (mut blobs, mut images) = (HashMap::new(), Vec::new());
-    for (path, bytes) in inputs {
-        let digest = Digest::of(&bytes);
-        let size_bytes = bytes.len() as u64;
-        let file = Image::File(ImageFile { digest, size_bytes, executable: false });
-        images.push(((*path).to_owned(), file, false));
-        blobs.insert(digest, bytes);
-    }
-    Arc::new(FileSystemSpec {
-        layout: Arc::new(Layout::new(images)),
-        own: None,
-        inputs: Arc::new(Blobs(blobs)),
-        spill_dir: std::env::temp_dir(),
-        out_bytes: (stage.keep != Keep::Nothing).then_some(stage.limits.output_bytes),
-        scratch_bytes: stage.limits.scratch_bytes,
-        made_ns: profile::CLOCK_ORIGIN_NS,
-    })
 }
 
 /// Writes `count` bytes from address 64 to stdout, `times` over.
@@ -387,7 +281,7 @@ async fn more_attempts_than_instances_are_told_apart_from_failures() {
     let sandbox = Sandbox::new(config).expect("a sandbox");
     let bytes = wat::parse_str(command("(loop br 0)")).expect("text that parses");
     let module = Module::new(sandbox.engine(), bytes).expect("a valid module");
-    let module = sandbox.connect(&module).expect("a module that connects");
+    let module = sandbox.connect(&Loaded::Module(module)).expect("a module that connects");
     let stage = with_limits(|limits| {
         limits.fuel = u64::MAX;
         limits.timeout_ms = 100;

@@ -1,4 +1,4 @@
-//! Whether bytes are a module that an agent can run, said before anything is submitted.
+//! Whether bytes are a module or component that an agent can run, said before anything is submitted.
 //!
 //! Only sections are read; agents compile and check everything.
 
@@ -53,6 +53,38 @@ const WASI_FUNCTIONS: [&str; 46] = [
     "sock_send",
     "sock_shutdown",
 ];
+/// WASI preview 2: every interface that a component may import, of any release 0.2.
+const WASI_INTERFACES: [&str; 27] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+/// What a component must export to be a command.
+const RUN: &str = "wasi:cli/run";
 /// Most unknown imports that are named; the rest is counted.
 const NAMED: usize = 10;
 
@@ -63,11 +95,7 @@ pub(super) fn check(bytes: &[u8]) -> Vec<String> {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
             Ok(Payload::Version { encoding: Encoding::Component, .. }) => {
-                return vec![
-                    "the module is a component; so far only core modules (WASI preview 1 \
-                     commands) run: compile for wasm32-wasip1"
-                        .to_owned(),
-                ];
+                return check_component(bytes);
             }
             Ok(Payload::ImportSection(imports)) => {
                 for import in imports.into_imports() {
@@ -87,14 +115,10 @@ pub(super) fn check(bytes: &[u8]) -> Vec<String> {
     }
     let mut problems = Vec::new();
     if !unknown.is_empty() {
-        let count = unknown.len();
-        let more = count.saturating_sub(NAMED);
-        unknown.truncate(NAMED);
-        let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
         problems.push(format!(
-            "the module imports what Weir does not provide: {}{and_more}; tasks may import \
+            "the module imports what Weir does not provide: {}; tasks may import \
              wasi_snapshot_preview1 only",
-            unknown.join(", ")
+            named(unknown)
         ));
     }
     if start != Some(ExternalKind::Func) {
@@ -105,6 +129,63 @@ pub(super) fn check(bytes: &[u8]) -> Vec<String> {
         );
     }
     problems
+}
+
+fn check_component(bytes: &[u8]) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut runs = false;
+    // How many modules and components deep what is read lies: only the outermost one counts.
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) => depth += 1,
+            Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
+            Ok(Payload::ComponentImportSection(imports)) if depth == 0 => {
+                let names = imports.into_iter().flatten().map(|import| import.name.name);
+                let others =
+                    names.filter(|name| !is_release(name, |n| WASI_INTERFACES.contains(&n)));
+                unknown.extend(others.map(str::to_owned));
+            }
+            Ok(Payload::ComponentExportSection(exports)) if depth == 0 => {
+                let mut names = exports.into_iter().flatten().map(|export| export.name.name);
+                runs |= names.any(|name| is_release(name, |name| name == RUN));
+            }
+            Ok(_) => {}
+            Err(error) => return vec![format!("the component is not valid Wasm: {error}")],
+        }
+    }
+    let mut problems = Vec::new();
+    if !unknown.is_empty() {
+        problems.push(format!(
+            "the component imports what Weir does not provide: {}; tasks may import what is of \
+             the world wasi:cli/command, release 0.2",
+            named(unknown)
+        ));
+    }
+    if !runs {
+        problems.push(
+            "the component does not export wasi:cli/run of a release 0.2: it is not a command; \
+             build it with a `main`"
+                .to_owned(),
+        );
+    }
+    problems
+}
+
+/// Whether a name has a version 0.2.x, and is the right one without it.
+fn is_release(name: &str, is: impl Fn(&str) -> bool) -> bool {
+    name.split_once('@').is_some_and(|(name, version)| {
+        let patch = version.strip_prefix("0.2.");
+        is(name) && patch.is_some_and(|patch| patch.parse::<u32>().is_ok())
+    })
+}
+
+/// The first of some names, and how many more there are.
+fn named(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{and_more}", names.join(", "))
 }
 
 fn is_known(module: &str, name: &str) -> bool {
@@ -144,8 +225,27 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_and_components_are_refused() {
+    fn other_bytes_are_refused() {
         assert!(check(b"#!/bin/sh").iter().any(|problem| problem.contains("not valid Wasm")));
-        assert!(check_text("(component)")[0].contains("component"));
+    }
+
+    #[test]
+    fn a_component_passes_if_it_is_a_command_that_imports_what_there_is() {
+        let command = r#"(instance $run) (export "wasi:cli/run@0.2.7" (instance $run))"#;
+        // What is inside is nobody's concern.
+        let inner = r#"(component (import "inner" (func)) (export "x" (func 0)))
+            (core module (import "env" "inner" (func)))"#;
+        let known = r#"(import "wasi:io/poll@0.2.0" (instance))"#;
+        let problems = check_text(&format!("(component {known} {inner} {command})"));
+        assert_eq!(problems, [] as [String; 0]);
+        let unknown = r#"(import "wasi:http/types@0.2.0" (instance))
+            (import "wasi:io/poll@0.3.0" (instance)) (import "f" (func))"#;
+        let problems = check_text(&format!("(component {known} {inner} {unknown} {command})"));
+        assert!(
+            problems[0].contains("provide: wasi:http/types@0.2.0, wasi:io/poll@0.3.0, f;"),
+            "{problems:?}"
+        );
+        let problems = check_text(&format!("(component {inner})"));
+        assert!(problems[0].contains("does not export wasi:cli/run"), "{problems:?}");
     }
 }

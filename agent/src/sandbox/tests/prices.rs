@@ -3,7 +3,10 @@
 //! Every case is a guest that does next to nothing but one call. The shortest of many short runs
 //! counts, since whatever else runs on the machine only makes a run longer.
 
-use super::*;
+use super::{
+    running::{SANDBOX, files, ready},
+    *,
+};
 
 /// How far the nanoseconds per fuel of a call may be from those of plain code, either way.
 const SPREAD: f64 = 5.0;
@@ -214,7 +217,7 @@ async fn ns_per_fuel(text: &str) -> f64 {
     let module = ready(text);
     let stage = with_limits(|limits| limits.fuel = 10_000_000_000);
     let large = vec![7; 1 << 20];
-    let files = files(&stage, &[("/in/small", &[7; 1 << 16]), ("/in/large", &large)]);
+    let files = files(&stage, &[("/in/small", &[7; 1 << 16][..]), ("/in/large", &large)]);
     let mut best = f64::INFINITY;
     for _ in 0..RUNS {
         let stdout = OutputBuffer::new(stage.limits.output_bytes);

@@ -19,7 +19,7 @@ use crate::{
     sandbox::{
         AttemptSpec, OutputBuffer,
         preview1::{MODULE, NAMES},
-        tests::{SANDBOX, attempt, ready, stage},
+        tests::running::{SANDBOX, attempt, ready, stage},
     },
 };
 

@@ -1,0 +1,206 @@
+//! WASI preview 2, as components import it: the same file system, clock, random numbers and streams
+//! that preview 1 has, behind the interfaces of `wasi:cli/command`.
+//!
+//! What each function takes and gives is decoded by the bindings of `wasmtime-wasi`; what it does is
+//! in the files beside this one, on the guest itself. Each notes its price, and a hook around every
+//! call takes it. There is no network: sockets can be imported, and none can be made.
+
+mod cli;
+mod clocks;
+mod descriptors;
+mod errors;
+mod files;
+mod poll;
+mod random;
+mod sockets;
+mod streams;
+
+use wasmtime::{
+    CallHook, CallHookHandler, Engine, Store, StoreContextMut,
+    component::{HasSelf, Linker, Resource, ResourceTable},
+};
+use wasmtime_wasi::{
+    p2::bindings::{cli as cli_abi, clocks as clocks_abi, filesystem, random as random_abi},
+    sockets::WasiSocketsCtx,
+};
+use wasmtime_wasi_io::bindings::wasi::io;
+
+use super::{Guest, key::GuestRandom, meter};
+
+/// Most descriptors, streams, pollables and errors that a guest holds at once, together. Preview 1
+/// allows 1,024 descriptors, each of which may have some streams here.
+const MAX_RESOURCES: usize = 8192;
+
+/// Most handles of a guest's own resources, for which Wasmtime keeps tables.
+const MAX_HANDLES: usize = 100_000;
+
+/// Most bytes that one call takes out of the guest, as lists and strings: they are copied to the
+/// agent's memory, which no limit of the task counts. Four times what a stream says it takes.
+const MAX_CALL_BYTES: usize = 4 << 20;
+
+/// Most bytes that a call on a stream or file moves, as in preview 1: some quantum's worth.
+const MAX_TRANSFER_BYTES: usize = 1 << 20;
+
+/// The interfaces that a component may import, of any release of `0.2`.
+const INTERFACES: &[&str] = &[
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// What a component must export, of any release of `0.2`.
+const RUN: &str = "wasi:cli/run";
+
+/// What a guest holds of the host, by the numbers that its handles stand for.
+pub(crate) struct Resources {
+    table: ResourceTable,
+    /// Another stream of random numbers, for who asks for insecure ones.
+    insecure: Option<GuestRandom>,
+    /// Allows nothing; made when first a function on sockets asks for it.
+    sockets: Option<WasiSocketsCtx>,
+}
+
+/// Takes fuel for every call.
+struct Hook;
+
+impl Resources {
+    pub(super) fn new() -> Resources {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Resources { table, insecure: None, sockets: None }
+    }
+
+    /// Keeps a resource of ours under the type that the bindings have for it.
+    ///
+    /// # Errors
+    /// When the guest has too many, which ends it.
+    fn push<T: Send + 'static, U: 'static>(&mut self, own: T) -> wasmtime::Result<Resource<U>> {
+        Ok(Resource::new_own(self.table.push(own)?.rep()))
+    }
+
+    /// # Errors
+    /// When there is none, which only a bug of ours can cause.
+    fn get<T: 'static, U: 'static>(&self, resource: &Resource<U>) -> wasmtime::Result<&T> {
+        Ok(self.table.get(&Resource::new_borrow(resource.rep()))?)
+    }
+
+    /// # Errors
+    /// As `get`.
+    fn get_mut<T: 'static, U: 'static>(
+        &mut self,
+        resource: &Resource<U>,
+    ) -> wasmtime::Result<&mut T> {
+        Ok(self.table.get_mut(&Resource::new_borrow(resource.rep()))?)
+    }
+
+    /// # Errors
+    /// As `get`.
+    fn remove<T: 'static, U: 'static>(&mut self, resource: &Resource<U>) -> wasmtime::Result<T> {
+        Ok(self.table.delete(Resource::new_own(resource.rep()))?)
+    }
+}
+
+/// Links all of preview 2.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    type Own = HasSelf<Guest>;
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    io::error::add_to_linker::<_, Own>(l, |guest| guest)?;
+    io::poll::add_to_linker::<_, Own>(l, |guest| guest)?;
+    io::streams::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::environment::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::exit::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::stdin::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::stdout::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::stderr::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::terminal_input::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::terminal_output::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::terminal_stdin::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::terminal_stdout::add_to_linker::<_, Own>(l, |guest| guest)?;
+    cli_abi::terminal_stderr::add_to_linker::<_, Own>(l, |guest| guest)?;
+    clocks_abi::monotonic_clock::add_to_linker::<_, Own>(l, |guest| guest)?;
+    clocks_abi::wall_clock::add_to_linker::<_, Own>(l, |guest| guest)?;
+    filesystem::preopens::add_to_linker::<_, Own>(l, |guest| guest)?;
+    filesystem::types::add_to_linker::<_, Own>(l, |guest| guest)?;
+    random_abi::random::add_to_linker::<_, Own>(l, |guest| guest)?;
+    random_abi::insecure::add_to_linker::<_, Own>(l, |guest| guest)?;
+    random_abi::insecure_seed::add_to_linker::<_, Own>(l, |guest| guest)?;
+    sockets::link(l)?;
+    Ok(linker)
+}
+
+/// Whether the name of an import is one of ours.
+pub(super) fn is_known(import: &str) -> bool {
+    is_of_this_preview(import, |name| INTERFACES.contains(&name))
+}
+
+/// Whether the name of an export is what a command is called by.
+pub(super) fn is_run(export: &str) -> bool {
+    is_of_this_preview(export, |name| name == RUN)
+}
+
+fn is_of_this_preview(name: &str, is: impl Fn(&str) -> bool) -> bool {
+    name.split_once('@').is_some_and(|(name, version)| {
+        let patch = version.strip_prefix("0.2.");
+        is(name) && patch.is_some_and(|patch| patch.parse::<u32>().is_ok())
+    })
+}
+
+/// Prepares the store of a component: calls are paid for, and bounded in what they copy.
+pub(super) fn prepare(store: &mut Store<Guest>) {
+    store.set_hostcall_fuel(MAX_CALL_BYTES);
+    store.set_max_component_handles(MAX_HANDLES);
+    store.call_hook_async(Hook);
+}
+
+#[wasmtime_wasi::async_trait]
+impl CallHookHandler<Guest> for Hook {
+    async fn handle_call_event(
+        &self,
+        mut store: StoreContextMut<'_, Guest>,
+        event: CallHook,
+    ) -> wasmtime::Result<()> {
+        match event {
+            CallHook::CallingHost => meter::look(&mut store),
+            // Wasmtime's own helpers, such as the one that grows a memory, come here too. Compiled
+            // code keeps its fuel in a register across those, so it may only be set where a function
+            // of ours was called, which always has a price. And what a call allocates in the guest
+            // for its result is the guest's own code, so the bill is settled before that.
+            CallHook::ReturningFromHost | CallHook::CallingWasm
+                if store.data().meter.has_bill() =>
+            {
+                meter::settle(&mut store).await
+            }
+            CallHook::ReturningFromHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => {
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
