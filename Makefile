@@ -1,4 +1,4 @@
-# Every target does its own set-up. One optimised profile (--release) serves all of them, so that
+# Every target does its own set-up. One optimised profile (--release) and one set of crates serve all of them, so that
 # Wasmtime is compiled once; --locked, so that what is built is what Cargo.lock says.
 
 WEIR := $(or $(CARGO_TARGET_DIR),target)/release/weir
@@ -63,4 +63,4 @@ clean: ## remove everything that was built
 
 .PHONY: binary
 binary:
-	cargo build $(CARGO_FLAGS) -p weir
+	cargo build $(CARGO_FLAGS) --workspace
