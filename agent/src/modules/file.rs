@@ -99,7 +99,7 @@ pub(super) fn load(engine: &Engine, path: &Path) -> Option<Loaded> {
 /// # Safety
 /// As of `Module::deserialize_file`: it must be what the compiler made, and stay so.
 unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Loaded> {
-    match Engine::detect_precompiled_file(path)? {
+    let loaded = match Engine::detect_precompiled_file(path)? {
         Some(Precompiled::Component) => {
             // SAFETY: the caller promises it.
             unsafe { Component::deserialize_file(engine, path) }.map(Loaded::Component)
@@ -109,7 +109,15 @@ unsafe fn map(engine: &Engine, path: &Path) -> wasmtime::Result<Loaded> {
             // SAFETY: the caller promises it.
             unsafe { Module::deserialize_file(engine, path) }.map(Loaded::Module)
         }
-    }
+    };
+    loaded.map_err(without_path)
+}
+
+/// The reason goes into results, which are the same whichever agent tells it: Wasmtime says first
+/// what the file is called.
+fn without_path(error: wasmtime::Error) -> wasmtime::Error {
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    if causes.is_empty() { error } else { wasmtime::Error::msg(causes.join(": ")) }
 }
 
 /// Whether the seal is behind the code that it was made for.
