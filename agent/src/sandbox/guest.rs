@@ -47,7 +47,6 @@ pub(super) struct Stdin {
 }
 
 /// The guest's file system, which is made when it is first asked for: many tasks never do.
-#[expect(clippy::large_enum_variant, reason = "one of each guest, and a box for it costs")]
 pub(super) enum Files {
     /// What it will be made of.
     Unused(Arc<FileSystemSpec>),

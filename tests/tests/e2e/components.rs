@@ -3,7 +3,10 @@
 //! The adapter of the WebAssembly project stands between the two, as in what `wasm-tools component
 //! new` makes; it and the guests' own standard library call nearly all of preview 2.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 use weir_tests::{
@@ -43,7 +46,7 @@ fn both(server: &Server, name: &str, flags: &[&str], args: &[&str], stdin: &[u8]
     of_component
 }
 
-fn files_of(out: &PathBuf) -> Vec<(String, Vec<u8>)> {
+fn files_of(out: &Path) -> Vec<(String, Vec<u8>)> {
     if !out.exists() {
         return Vec::new();
     }
