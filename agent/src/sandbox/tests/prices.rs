@@ -11,6 +11,9 @@ use super::{
 /// How far the nanoseconds per fuel of a call may be from those of plain code, either way.
 const SPREAD: f64 = 5.0;
 
+/// How often a case is measured again that is not as it should be.
+const TRIES: usize = 5;
+
 /// How many runs the shortest is taken of.
 const RUNS: usize = 15;
 
@@ -234,11 +237,17 @@ async fn ns_per_fuel(text: &str) -> f64 {
 
 #[tokio::test]
 async fn every_host_call_costs_about_as_much_time_for_its_fuel_as_plain_code() {
-    let plain = ns_per_fuel(&plain()).await;
-    println!("plain code: {plain:.3} ns per fuel");
     let mut wrong = Vec::new();
     for case in cases() {
-        let ratio = ns_per_fuel(&case.text()).await / plain;
+        let mut ratio = 0.0;
+        for _ in 0..TRIES {
+            // Together, so that a busy moment of the machine is in both or told by another try.
+            let plain = ns_per_fuel(&plain()).await;
+            ratio = ns_per_fuel(&case.text()).await / plain;
+            if (1.0 / SPREAD..=SPREAD).contains(&ratio) {
+                break;
+            }
+        }
         println!("{:32} {ratio:6.2} times as long for its fuel", case.name);
         if !(1.0 / SPREAD..=SPREAD).contains(&ratio) {
             wrong.push(format!("{}: {ratio:.2}", case.name));
