@@ -165,7 +165,7 @@ impl StageFile {
             problems,
         );
         let not_yet = |key: &str| format!("`{key}` is not built yet; leave it out");
-        table.refuse(&["once", "capabilities", "metering", "deadline", "ttl"], not_yet, problems);
+        table.refuse(&["once", "metering", "deadline", "ttl"], not_yet, problems);
         Some(StageFile {
             name,
             args: args.into_iter().map(|arg| arg.value).collect(),

@@ -26,6 +26,7 @@ stdin = "{input}"
 success_codes = [3, 77]
 retries = 2
 seed = 7
+capabilities = ["clock", "random"]
 outputs = ["thumb.png"]
 
 [stage.env]
@@ -50,6 +51,8 @@ fn every_key_is_read() {
     let stage = &file.stage[0];
     assert_eq!(file.priority, Some(Int(-10)));
     assert_eq!(stage.args, ["--size", "{index}", "{input.stem}"]);
+    let allowed: Vec<String> = stage.capabilities.iter().map(|word| word.0.to_string()).collect();
+    assert_eq!(allowed, ["clock", "random"]);
     let inputs: Vec<(&str, bool)> =
         stage.inputs.iter().map(|(path, input)| (&path[..], input.value.writable)).collect();
     assert_eq!(inputs, [("/etc/shrink", true), ("/in/odd", true), ("/in/palette", false)]);
