@@ -172,3 +172,18 @@ fn a_guests_environment_and_seed_are_those_of_the_command() {
 
     assert!(run("4").starts_with("task 4 checksum "), "{}", run("4"));
 }
+
+#[test]
+fn kernels_compute_the_same_each_time_and_something_else_in_each_round() {
+    let server = Server::fresh();
+    let run = |kernel: &str, rounds: &str| {
+        let run = server.weir(["run"]).arg(guest("kernels")).args(["--", kernel, rounds]).run();
+        run.exited_with(0).stdout_text()
+    };
+    for kernel in ["sha256", "json", "regex", "deflate", "nbody"] {
+        assert_eq!(run(kernel, "2"), run(kernel, "2"), "{kernel}");
+        assert_ne!(run(kernel, "2"), run(kernel, "3"), "{kernel}");
+    }
+    let refused = server.weir(["run"]).arg(guest("kernels")).args(["--", "fft"]).run();
+    refused.exited_with(2).says(&["no kernel fft", "usage: kernels"]);
+}
