@@ -80,6 +80,16 @@ pub(crate) struct FileSystem {
     made_nodes: u32,
     /// Steps from one node to the next since they were last taken.
     steps: u64,
+    moved: Moved,
+}
+
+/// Bytes that went through files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// To the guest.
+    pub(crate) read_bytes: u64,
+    /// From the guest, what was written over included.
+    pub(crate) written_bytes: u64,
 }
 
 /// Bytes of an area.
@@ -139,6 +149,11 @@ impl FileSystem {
         std::mem::take(&mut self.steps)
     }
 
+    /// What was read and written so far.
+    pub(crate) fn moved(&self) -> Moved {
+        self.moved
+    }
+
     /// Counts one more descriptor of a node.
     pub(crate) fn hold(&mut self, node: NodeId) {
         self.nodes.get_mut(node).opens += 1;
@@ -173,20 +188,21 @@ impl FileSystem {
     /// # Errors
     /// `IsDirectory`, `Invalid` for a link; `Input`, `Disk`.
     pub(crate) fn read(&mut self, id: NodeId, offset: u64, buffer: &mut [u8]) -> FsResult<usize> {
-        match &mut self.nodes.get_mut(id).kind {
-            Kind::Directory(_) => Err(Refusal::IsDirectory.into()),
-            Kind::Link(_) => Err(Refusal::Invalid.into()),
-            Kind::File(content) => {
-                content.read(&self.pieces, offset, buffer).map_err(FsError::Disk)
-            }
+        let read = match &mut self.nodes.get_mut(id).kind {
+            Kind::Directory(_) => return Err(Refusal::IsDirectory.into()),
+            Kind::Link(_) => return Err(Refusal::Invalid.into()),
+            Kind::File(content) => content.read(&self.pieces, offset, buffer),
             Kind::Input(file, opened) => {
                 let view = match opened {
                     Some(view) => view,
                     None => opened.insert(open(&*self.inputs, file.digest)?),
                 };
-                view.read_at(offset, buffer).map_err(FsError::Disk)
+                view.read_at(offset, buffer)
             }
-        }
+        };
+        let read = read.map_err(FsError::Disk)?;
+        self.moved.read_bytes += read as u64;
+        Ok(read)
     }
 
     /// Writes all of `bytes` at `offset`, which may lie behind the end.
@@ -207,6 +223,7 @@ impl FileSystem {
             unreachable!("`make_own` leaves nothing else");
         };
         content.write(&mut self.pieces, offset, bytes).map_err(FsError::Disk)?;
+        self.moved.written_bytes += bytes.len() as u64;
         let after = content.charged_bytes();
         self.recharge(area, before, after)
     }

@@ -172,7 +172,9 @@ fn code(config: &mut Config) {
     // do without, but `perf` on a slow agent does not.
     config.native_unwind_info(true);
     config.debug_info(false);
-    config.coredump_on_trap(false);
+    // What is caught is written down only for tasks that ask for it; until then it costs next to
+    // nothing.
+    config.coredump_on_trap(true);
     config.parallel_compilation(true);
 }
 

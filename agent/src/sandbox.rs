@@ -6,6 +6,7 @@
 //! is the `executor`.
 
 mod clock;
+mod coredump;
 mod ending;
 mod guest;
 mod host;
@@ -57,7 +58,7 @@ pub use self::{
 };
 use crate::{
     data::DataError,
-    filesystem::{FileSystemSpec, OutputError},
+    filesystem::{FileSystemSpec, Moved, OutputError},
     modules::{Loaded, Pre, ReadyModule},
     profile::{self, QUANTUM_FUEL},
 };
@@ -110,6 +111,8 @@ pub(crate) struct Ended {
     pub(crate) out: Option<BTreeMap<String, Produced>>,
     /// Of a trap: where in the module each of its frames is, as far as that is known.
     pub(crate) offsets: Vec<Option<usize>>,
+    /// Of a trap, where the stage asks for it: a core dump.
+    pub(crate) coredump: Option<Vec<u8>>,
 }
 
 /// Why an attempt could not be run at all: the world's failure, not the guest's.
@@ -263,15 +266,21 @@ impl Sandbox {
         };
         let elapsed = started.elapsed();
         let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
+        let (offsets, coredump) = match &result {
+            Ok(Err((_, error))) if stage.coredump => {
+                (ending::offsets(error), coredump::take(error, &mut store, &stage.name))
+            }
+            Ok(Err((_, error))) => (ending::offsets(error), None),
+            Ok(Ok(())) | Err(TimedOut) => (Vec::new(), None),
+        };
         let guest = store.into_data();
+        let Moved { read_bytes, written_bytes } = guest.moved();
         let usage = Usage {
             fuel: fuel_used,
             peak_memory_bytes: guest.limiter.peak_bytes(),
             wall_us: elapsed.as_micros() as u64,
-        };
-        let offsets = match &result {
-            Ok(Err((_, error))) => ending::offsets(error),
-            Ok(Ok(())) | Err(TimedOut) => Vec::new(),
+            read_bytes,
+            written_bytes,
         };
         let outcome = match result {
             Err(TimedOut) => Outcome::TimedOut(Exceeded {
@@ -285,7 +294,7 @@ impl Sandbox {
         if outcome.succeeded() && stage.keep != Keep::Nothing {
             return Ok(with_out(guest, &stage.keep, outcome, usage));
         }
-        Ok(Ended { outcome, usage, out: None, offsets })
+        Ok(Ended { outcome, usage, out: None, offsets, coredump })
     }
 
     fn store(&self, attempt: &AttemptSpec<'_>) -> Store<Guest> {
@@ -300,19 +309,16 @@ impl Sandbox {
 
 /// The end of a guest that has succeeded, with what it left in `/out`.
 fn with_out(guest: Guest, keep: &Keep, outcome: Outcome, usage: Usage) -> Ended {
-    match guest.files.into_inner().into_kept(keep) {
-        Ok(out) => Ended { outcome, usage, out, offsets: Vec::new() },
-        Err(OutputError::TooLarge(exceeded)) => {
-            let outcome = Outcome::OutputTooLarge(exceeded);
-            Ended { outcome, usage, out: None, offsets: Vec::new() }
-        }
+    let (outcome, out) = match guest.files.into_inner().into_kept(keep) {
+        Ok(out) => (outcome, out),
+        Err(OutputError::TooLarge(exceeded)) => (Outcome::OutputTooLarge(exceeded), None),
         // Trying again changes nothing.
         Err(error) => {
             let (kind, message) = ("invalid_output".to_owned(), error.to_string());
-            let outcome = Outcome::Trapped(Trap { kind, message, frames: Vec::new() });
-            Ended { outcome, usage, out: None, offsets: Vec::new() }
+            (Outcome::Trapped(Trap { kind, message, frames: Vec::new() }), None)
         }
-    }
+    };
+    Ended { outcome, usage, out, offsets: Vec::new(), coredump: None }
 }
 
 /// Instantiates the component and calls `wasi:cli/run`.

@@ -321,7 +321,7 @@ impl Following {
                 continue;
             }
             let usage = if results.kept { Usage::default() } else { result.usage };
-            self.tally.result(task, &result.outcome, usage);
+            self.tally.result(task, result, usage);
             ended.insert(TaskRange::single(task));
             if let Some(printer) = &mut self.printer {
                 printer.result(task, result).await?;

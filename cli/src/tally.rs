@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use weir_sdk::{
     proto::{
         outcome::{Outcome, Trap, Usage},
+        page::{StoredBlob, TaskResult},
         range::{RangeSet, TaskRange},
         units::{grouped, short_bytes, short_count, short_duration},
     },
@@ -29,32 +30,40 @@ pub(crate) struct Tally {
     /// The lowest task that did not succeed, and the exit code for that.
     first: Option<(u32, u8)>,
     /// The failures of the lowest tasks, cancelled ones left out; at most `MAX_TOLD`.
-    lowest: BTreeMap<u32, Outcome>,
+    lowest: BTreeMap<u32, Failure>,
+}
+
+/// How a task failed, and what it left for a debugger.
+#[derive(Debug)]
+struct Failure {
+    outcome: Outcome,
+    coredump: Option<StoredBlob>,
 }
 
 impl Tally {
-    /// Adds a task's result. A second one of the same task does not count.
-    pub(crate) fn result(&mut self, task: u32, outcome: &Outcome, usage: Usage) {
+    /// Adds a task's result, and what it used for this job. A second one of the same task does not
+    /// count.
+    pub(crate) fn result(&mut self, task: u32, result: &TaskResult, usage: Usage) {
         if self.seen.contains(task) {
             return;
         }
         self.seen.insert(TaskRange::single(task));
         self.fuel = self.fuel.saturating_add(usage.fuel);
         self.peak_memory_bytes = self.peak_memory_bytes.max(usage.peak_memory_bytes);
-        self.ended(task, outcome);
+        self.ended(task, &result.outcome, result.coredump);
     }
 
     /// Adds what the scheduler said of tasks that have no result of their own.
     pub(crate) fn verdict(&mut self, tasks: TaskRange, outcome: &Outcome) {
         for task in tasks.start..tasks.end {
             if !self.seen.contains(task) {
-                self.ended(task, outcome);
+                self.ended(task, outcome, None);
             }
         }
         self.seen.insert(tasks);
     }
 
-    fn ended(&mut self, task: u32, outcome: &Outcome) {
+    fn ended(&mut self, task: u32, outcome: &Outcome, coredump: Option<StoredBlob>) {
         if outcome.succeeded() {
             self.succeeded += 1;
             return;
@@ -69,7 +78,7 @@ impl Tally {
         let among_lowest = self.lowest.len() < MAX_TOLD
             || self.lowest.last_key_value().is_some_and(|(last, _)| task < *last);
         if among_lowest {
-            self.lowest.insert(task, outcome.clone());
+            self.lowest.insert(task, Failure { outcome: outcome.clone(), coredump });
             if self.lowest.len() > MAX_TOLD {
                 self.lowest.pop_last();
             }
@@ -113,13 +122,17 @@ impl Tally {
     /// are. What a guest says itself by its exit code is left out of a `quiet` telling.
     pub(crate) fn failures(&self, quiet: bool) -> String {
         let mut told = String::new();
-        for (task, outcome) in &self.lowest {
+        for (task, Failure { outcome, coredump }) in &self.lowest {
             if quiet && matches!(outcome, Outcome::Failed { .. }) {
                 continue;
             }
             told.push_str(&format!("task {task}: {}\n", plain(&outcome.to_string())));
             if let Outcome::Trapped(trap) = outcome {
                 told.push_str(&frames(trap));
+            }
+            if let Some(StoredBlob { digest, size_bytes }) = coredump {
+                let size = short_bytes(*size_bytes);
+                told.push_str(&format!("    core dump: {digest} ({size})\n"));
             }
         }
         let more = self.failed() as usize - self.lowest.len();
@@ -176,11 +189,18 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use weir_sdk::proto::outcome::Exceeded;
+    use weir_sdk::proto::{digest::Digest, outcome::Exceeded};
 
     use super::*;
 
     const OK: Outcome = Outcome::Succeeded { exit_code: 0 };
+
+    const USED: Usage =
+        Usage { fuel: 5, peak_memory_bytes: 6, wall_us: 7, read_bytes: 0, written_bytes: 0 };
+
+    fn left(outcome: Outcome) -> TaskResult {
+        TaskResult::without_output(outcome, USED)
+    }
 
     fn out_of_fuel() -> Outcome {
         Outcome::OutOfFuel(Exceeded { used: 5_000_000, limit: 5_000_000 })
@@ -189,9 +209,9 @@ mod tests {
     #[test]
     fn the_lowest_failed_task_gives_the_exit_code_in_whatever_order_results_come() {
         let mut tally = Tally::default();
-        tally.result(9, &Outcome::Failed { exit_code: 7 }, Usage::default());
-        tally.result(3, &out_of_fuel(), Usage::default());
-        tally.result(0, &OK, Usage::default());
+        tally.result(9, &left(Outcome::Failed { exit_code: 7 }), USED);
+        tally.result(3, &left(out_of_fuel()), USED);
+        tally.result(0, &left(OK), USED);
         assert_eq!(tally.exit_code(JobStatus::Failed), 152);
         assert_eq!(tally.exit_code(JobStatus::Cancelled), 130);
     }
@@ -200,7 +220,7 @@ mod tests {
     fn many_failures_are_told_as_the_lowest_few_and_a_count() {
         let mut tally = Tally::default();
         for task in (0..1000).rev() {
-            tally.result(task, &out_of_fuel(), Usage::default());
+            tally.result(task, &left(out_of_fuel()), USED);
         }
         let told = tally.failures(false);
         assert_eq!(told.lines().count(), MAX_TOLD + 1, "{told}");
@@ -212,9 +232,8 @@ mod tests {
     #[test]
     fn a_result_told_twice_counts_once() {
         let mut tally = Tally::default();
-        let usage = Usage { fuel: 5, peak_memory_bytes: 6, wall_us: 7 };
-        tally.result(0, &OK, usage);
-        tally.result(0, &OK, usage);
+        tally.result(0, &left(OK), USED);
+        tally.result(0, &left(OK), USED);
         tally.verdict(TaskRange::new(0, 3), &Outcome::Cancelled);
         assert_eq!((tally.ended_tasks(), tally.unsuccessful(), tally.fuel), (3, 2, 5));
     }
@@ -222,8 +241,8 @@ mod tests {
     #[test]
     fn cancelled_tasks_are_counted_and_not_told_one_by_one() {
         let mut tally = Tally::default();
-        tally.result(0, &OK, Usage::default());
-        tally.result(1, &out_of_fuel(), Usage::default());
+        tally.result(0, &left(OK), USED);
+        tally.result(1, &left(out_of_fuel()), USED);
         tally.verdict(TaskRange::new(2, 1000), &Outcome::Cancelled);
         assert_eq!(tally.failures(false).lines().count(), 1);
         assert_eq!(tally.tasks(1000), "1 of 1,000 tasks succeeded, 1 failed, 998 cancelled");
@@ -237,17 +256,20 @@ mod tests {
             message: "wasm `unreachable` executed".to_owned(),
             frames: vec!["main\x1b[2J".to_owned(); 20],
         };
-        tally.result(2, &Outcome::Trapped(trap), Usage::default());
+        let digest = Digest::of(b"dump");
+        let coredump = Some(StoredBlob { digest, size_bytes: 2048 });
+        tally.result(2, &TaskResult { coredump, ..left(Outcome::Trapped(trap)) }, USED);
         let told = tally.failures(true);
         assert!(told.starts_with("task 2: trapped: wasm `unreachable` executed\n    at main"));
-        assert!(told.ends_with("and 4 more frames\n"), "{told}");
+        let end = format!("and 4 more frames\n    core dump: {digest} (2.00 KiB)\n");
+        assert!(told.ends_with(&end), "{told}");
         assert!(!told.contains('\x1b'));
     }
 
     #[test]
     fn a_quiet_telling_leaves_a_guests_own_exit_code_to_the_exit_code() {
         let mut tally = Tally::default();
-        tally.result(0, &Outcome::Failed { exit_code: 3 }, Usage::default());
+        tally.result(0, &left(Outcome::Failed { exit_code: 3 }), USED);
         assert_eq!(tally.failures(true), "");
         assert_eq!(tally.failures(false), "task 0: failed with exit code 3\n");
     }

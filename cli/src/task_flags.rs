@@ -67,6 +67,9 @@ pub(crate) struct TaskFlags {
     /// and real sleep, `random` for random numbers that nobody can foresee; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     allow: Vec<Capability>,
+    /// Keep a core dump of each task that traps: its memory and its call stack, as a blob
+    #[arg(long)]
+    coredump: bool,
     /// Which jobs of the namespace go first, -100 (last) to 100 (first) [default: 0]
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = parse_priority)]
     priority: Option<i32>,
@@ -224,6 +227,7 @@ impl TaskFlags {
             ("--retries", self.retries.is_some()),
             ("--seed", self.seed.is_some()),
             ("--allow", !self.allow.is_empty()),
+            ("--coredump", self.coredump),
             ("an argument after --", !self.args.is_empty()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
@@ -256,6 +260,7 @@ impl TaskFlags {
             retries: self.retries.unwrap_or(0),
             seed: self.seed.unwrap_or(0),
             capabilities: self.allow.iter().copied().collect(),
+            coredump: self.coredump,
         };
         let name = self.name.clone().unwrap_or_else(|| job_name(&self.target));
         Ok(JobPlan { name, namespace: None, priority: self.priority.unwrap_or(0), stage })

@@ -73,6 +73,8 @@ pub struct StageSpec {
     pub seed: u64,
     /// What its tasks may do beyond computing; with none they are pure.
     pub capabilities: Capabilities,
+    /// Whether a task that traps leaves a core dump.
+    pub coredump: bool,
 }
 
 /// What tells the tasks of a stage apart.
@@ -181,6 +183,7 @@ impl StageSpec {
             keep: Keep::Nothing,
             seed: 0,
             capabilities: Capabilities::new(),
+            coredump: false,
         }
     }
 
@@ -252,6 +255,7 @@ impl From<StageSpec> for wire::StageSpec {
             retries: spec.retries,
             keep_paths,
             capabilities: spec.capabilities.iter().map(Capability::to_string).collect(),
+            coredump: spec.coredump,
         }
     }
 }
@@ -396,6 +400,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
         },
         seed: wire.seed,
         capabilities,
+        coredump: wire.coredump,
     })
 }
 
@@ -488,6 +493,7 @@ mod tests {
             keep: Keep::Paths(vec!["a/b".to_owned()]),
             seed: 7,
             capabilities: Capabilities::from([Capability::Clock]),
+            coredump: true,
             ..StageSpec::new("main", Digest::of(b"module"))
         };
         let namespace = Namespace::default_namespace();

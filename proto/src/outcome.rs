@@ -103,6 +103,11 @@ pub struct Usage {
     pub peak_memory_bytes: u64,
     /// Wall time in microseconds.
     pub wall_us: u64,
+    /// Bytes that the guest read from stdin and from files.
+    pub read_bytes: u64,
+    /// Bytes that the guest wrote to stdout, stderr and files, those that were written over
+    /// included.
+    pub written_bytes: u64,
 }
 
 impl Outcome {

@@ -45,6 +45,17 @@ pub struct TaskResult {
     pub stderr: Output,
     /// What it left in `/out`, where the stage keeps that.
     pub out: Option<OutTree>,
+    /// Its memory and call stack when it trapped, where the stage asks for that and it can be had.
+    pub coredump: Option<StoredBlob>,
+}
+
+/// Bytes in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Their name.
+    pub digest: Digest,
+    /// How many.
+    pub size_bytes: u64,
 }
 
 /// Bytes a guest wrote.
@@ -88,7 +99,14 @@ impl Output {
 impl TaskResult {
     /// A result of a task that never ran, or left nothing.
     pub fn without_output(outcome: Outcome, usage: Usage) -> TaskResult {
-        TaskResult { outcome, usage, stdout: Output::empty(), stderr: Output::empty(), out: None }
+        TaskResult {
+            outcome,
+            usage,
+            stdout: Output::empty(),
+            stderr: Output::empty(),
+            out: None,
+            coredump: None,
+        }
     }
 
     /// About how many bytes it takes in a page.
@@ -107,7 +125,9 @@ impl TaskResult {
             }
             _ => 40,
         };
-        24 + inline(&self.stdout) + inline(&self.stderr) + text
+        let trees = [self.out.is_some(), self.coredump.is_some()];
+        let trees = 48 * trees.into_iter().filter(|there| *there).count();
+        40 + inline(&self.stdout) + inline(&self.stderr) + text + trees
     }
 }
 
@@ -125,7 +145,7 @@ impl Page {
     /// The page's bytes; their digest is its name.
     pub fn encode(&self) -> Vec<u8> {
         let mut outcomes = Vec::new();
-        let mut out = Vec::new();
+        let (mut out, mut coredumps) = (Vec::new(), Vec::new());
         for (offset, result) in (0u32..).zip(&self.results) {
             if result.outcome != (Outcome::Succeeded { exit_code: 0 }) {
                 let outcome = Some(result.outcome.clone().into());
@@ -133,6 +153,9 @@ impl Page {
             }
             if let Some(OutTree { digest, size_bytes }) = result.out {
                 out.push(wire::TreeAt { offset, digest: digest.to_wire(), size_bytes });
+            }
+            if let Some(StoredBlob { digest, size_bytes }) = result.coredump {
+                coredumps.push(wire::BlobAt { offset, digest: digest.to_wire(), size_bytes });
             }
         }
         wire::Page {
@@ -147,6 +170,9 @@ impl Page {
             stdout: encode_column(self.results.iter().map(|result| &result.stdout)),
             stderr: encode_column(self.results.iter().map(|result| &result.stderr)),
             out,
+            read_bytes: sparse(self.results.iter().map(|result| result.usage.read_bytes)),
+            written_bytes: sparse(self.results.iter().map(|result| result.usage.written_bytes)),
+            coredumps,
         }
         .encode_to_vec()
     }
@@ -169,6 +195,11 @@ impl Page {
         if [&wire.fuel, &wire.peak_memory_bytes, &wire.wall_us].iter().any(|c| c.len() != tasks) {
             return Err(Malformed::invalid("page", "its columns differ in length"));
         }
+        if [&wire.read_bytes, &wire.written_bytes].iter().any(|c| !c.is_empty() && c.len() != tasks)
+        {
+            return Err(Malformed::invalid("page", "its columns of bytes differ in length"));
+        }
+        let bytes_at = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
         let mut stdout = decode_column(wire.stdout, tasks)?.into_iter();
         let mut stderr = decode_column(wire.stderr, tasks)?.into_iter();
         let mut results: Vec<TaskResult> = (0..tasks)
@@ -178,10 +209,13 @@ impl Page {
                     fuel: wire.fuel[at],
                     peak_memory_bytes: wire.peak_memory_bytes[at],
                     wall_us: wire.wall_us[at],
+                    read_bytes: bytes_at(&wire.read_bytes, at),
+                    written_bytes: bytes_at(&wire.written_bytes, at),
                 },
                 stdout: stdout.next().unwrap_or_else(Output::empty),
                 stderr: stderr.next().unwrap_or_else(Output::empty),
                 out: None,
+                coredump: None,
             })
             .collect();
         for wire::OutcomeAt { offset, outcome } in wire.outcomes {
@@ -191,6 +225,10 @@ impl Page {
         for wire::TreeAt { offset, digest, size_bytes } in wire.out {
             let digest = Digest::try_from(&digest[..])?;
             result_at(&mut results, offset)?.out = Some(OutTree { digest, size_bytes });
+        }
+        for wire::BlobAt { offset, digest, size_bytes } in wire.coredumps {
+            let digest = Digest::try_from(&digest[..])?;
+            result_at(&mut results, offset)?.coredump = Some(StoredBlob { digest, size_bytes });
         }
         if results.iter().zip(&wire.kinds).any(|(r, kind)| r.outcome.wire_number() != *kind) {
             return Err(Malformed::invalid("page", "its outcomes differ from their kinds"));
@@ -205,6 +243,12 @@ fn result_at(results: &mut [TaskResult], offset: u32) -> Result<&mut TaskResult,
     results
         .get_mut(offset as usize)
         .ok_or_else(|| Malformed::invalid("page", format!("offset {offset} of {tasks} tasks")))
+}
+
+/// A column that is left out where all of it is 0.
+fn sparse(column: impl Iterator<Item = u64>) -> Vec<u64> {
+    let column: Vec<u64> = column.collect();
+    if column.iter().all(|bytes| *bytes == 0) { Vec::new() } else { column }
 }
 
 fn encode_column<'a>(outputs: impl Iterator<Item = &'a Output>) -> Option<wire::OutputColumn> {
@@ -277,13 +321,24 @@ mod tests {
             any::<i32>().prop_map(|exit_code| Outcome::Failed { exit_code }),
             any::<u64>().prop_map(|n| Outcome::OutOfFuel(Exceeded { used: n, limit: n })),
         ];
-        (outcome, any::<[u64; 3]>(), output(), output(), any::<Option<u64>>()).prop_map(
-            |(outcome, [fuel, peak_memory_bytes, wall_us], stdout, stderr, out)| TaskResult {
+        let usage = (any::<[u64; 3]>(), 0..3u64, 0..3u64).prop_map(
+            |([fuel, peak_memory_bytes, wall_us], read_bytes, written_bytes)| Usage {
+                fuel,
+                peak_memory_bytes,
+                wall_us,
+                read_bytes,
+                written_bytes,
+            },
+        );
+        (outcome, usage, output(), output(), any::<[Option<u64>; 2]>()).prop_map(
+            |(outcome, usage, stdout, stderr, [out, coredump])| TaskResult {
                 outcome,
-                usage: Usage { fuel, peak_memory_bytes, wall_us },
+                usage,
                 stdout,
                 stderr,
                 out: out.map(|n| OutTree { digest: Digest::of(&n.to_be_bytes()), size_bytes: n }),
+                coredump: coredump
+                    .map(|n| StoredBlob { digest: Digest::of(&n.to_le_bytes()), size_bytes: n }),
             },
         )
     }
@@ -321,7 +376,8 @@ mod tests {
 
     #[test]
     fn a_quiet_task_takes_few_bytes_of_a_page() {
-        let usage = Usage { fuel: 9_000, peak_memory_bytes: 65_536, wall_us: 20 };
+        let usage =
+            Usage { fuel: 9_000, peak_memory_bytes: 65_536, wall_us: 20, ..Usage::default() };
         let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
         let stage = StageId { job: JobId(1), stage: 0 };
         let page = Page { stage, first: 0, results: vec![result; 1000] };

@@ -55,6 +55,8 @@ pub struct StagePlan {
     pub seed: u64,
     /// What its tasks may do beyond computing; with none they are pure.
     pub capabilities: Capabilities,
+    /// Whether a task that traps leaves a core dump.
+    pub coredump: bool,
 }
 
 /// Which tasks a stage has.
@@ -133,6 +135,7 @@ impl StagePlan {
             retries: 0,
             seed: 0,
             capabilities: Capabilities::new(),
+            coredump: false,
         }
     }
 }

@@ -103,6 +103,7 @@ impl Client {
             },
             seed: plan.seed,
             capabilities: plan.capabilities.clone(),
+            coredump: plan.coredump,
         })
     }
 

@@ -12,11 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use weir_proto::{
-    digest::Digest,
     job::{InputSource, Stdin},
     manifest::{ITEM_DIR, Item},
     outcome::{Outcome, Trap, Usage},
-    page::{MAX_INLINE_BYTES, OutTree, Output, TaskResult},
+    page::{MAX_INLINE_BYTES, OutTree, Output, StoredBlob, TaskResult},
 };
 use weir_store::{directory::Produced, image::Image, view::BlobView};
 
@@ -123,7 +122,7 @@ async fn attempt(
         stdout: &turn.stdout,
         stderr: &turn.stderr,
     };
-    let Ended { mut outcome, usage, out, offsets } =
+    let Ended { mut outcome, usage, out, offsets, coredump } =
         shared.sandbox.run(&prepared.module, attempt).await?;
     if let Outcome::Trapped(trap) = &mut outcome {
         add_lines(shared, lane, prepared, trap, &offsets).await;
@@ -144,6 +143,10 @@ async fn attempt(
         stdout: keep_output(shared, lane, turn.stdout.take()).await?,
         stderr: keep_output(shared, lane, turn.stderr.take()).await?,
         out: kept,
+        coredump: match coredump {
+            Some(coredump) => Some(put(shared, lane, coredump).await?),
+            None => None,
+        },
     })
 }
 
@@ -213,13 +216,17 @@ async fn keep_output(shared: &Shared, lane: &Lane, bytes: Vec<u8>) -> Result<Out
     if bytes.len() <= MAX_INLINE_BYTES {
         return Ok(Output::Inline(bytes));
     }
+    let StoredBlob { digest, size_bytes } = put(shared, lane, bytes).await?;
+    Ok(Output::Blob { digest, size_bytes })
+}
+
+async fn put(shared: &Shared, lane: &Lane, bytes: Vec<u8>) -> Result<StoredBlob, AttemptError> {
     let size_bytes = bytes.len() as u64;
     let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
     // On the runtime: workers are for guests, and a store may hash and write on the way.
     let put = shared.runtime.spawn(async move { data.put(&namespace, Bytes::from(bytes)).await });
     let put = put.await.map_err(|_| AttemptError::Lost)?;
-    let digest: Digest = put.map_err(AttemptError::Output)?;
-    Ok(Output::Blob { digest, size_bytes })
+    Ok(StoredBlob { digest: put.map_err(AttemptError::Output)?, size_bytes })
 }
 
 async fn keep_out(

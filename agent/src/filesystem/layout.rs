@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use weir_store::image::{Image, ImageDirectory};
 
 use super::{
-    Area, FileSystem, FileSystemSpec, Quota,
+    Area, FileSystem, FileSystemSpec, Moved, Quota,
     node::{NodeId, Nodes, Times},
     pieces::Pieces,
 };
@@ -109,6 +109,7 @@ impl FileSystem {
             scratch: Quota { used: 0, limit: spec.scratch_bytes },
             made_nodes: 0,
             steps: 0,
+            moved: Moved::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     preview2::Resources,
     stdio::OutputBuffer,
 };
-use crate::filesystem::{FileSystem, FileSystemSpec};
+use crate::filesystem::{FileSystem, FileSystemSpec, Moved};
 
 /// One attempt's share of the host.
 pub(crate) struct Guest {
@@ -73,6 +73,14 @@ impl Files {
         }
     }
 
+    /// What was read from files and written to them so far.
+    pub(super) fn moved(&self) -> Moved {
+        match self {
+            Files::Made(files) => files.moved(),
+            Files::Unused(_) => Moved::default(),
+        }
+    }
+
     /// The file system, made now if it was never used.
     pub(super) fn into_inner(mut self) -> FileSystem {
         self.get();
@@ -84,6 +92,16 @@ impl Files {
 }
 
 impl Guest {
+    /// Bytes that went into and out of the guest so far, its streams included.
+    pub(super) fn moved(&self) -> Moved {
+        let files = self.files.moved();
+        Moved {
+            // It is read from its start to its end, without a way back.
+            read_bytes: files.read_bytes + self.stdin.position,
+            written_bytes: files.written_bytes + self.stdout.len() + self.stderr.len(),
+        }
+    }
+
     /// Fuel used until now, the current host call included.
     pub(super) fn fuel_used(&self) -> u64 {
         self.meter.used()

@@ -1,5 +1,6 @@
 //! Every way a guest can end, with its numbers, and what it cannot reach.
 
+mod coredump;
 mod host;
 mod prices;
 pub(super) mod running;

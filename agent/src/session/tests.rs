@@ -44,7 +44,7 @@ fn lease(start: u32, end: u32) -> Lease {
 }
 
 fn finished(index: u32) -> Finished {
-    let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 10 };
+    let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 10, ..Usage::default() };
     let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
     Finished { lease: LEASE, task: STAGE.task(index), end: End::Result(result) }
 }

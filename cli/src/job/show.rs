@@ -189,6 +189,9 @@ fn about_spec(about: &mut Properties, stage: &StageSpec) {
         let words: Vec<String> = stage.capabilities.iter().map(ToString::to_string).collect();
         about.add("allowed", words.join(", "));
     }
+    if stage.coredump {
+        about.add("core dumps", "of tasks that trap");
+    }
 }
 
 /// How a stage's tasks ended, the most frequent cause first.

@@ -94,6 +94,8 @@ struct Stage {
     seed: u64,
     /// What tasks may do beyond computing: `clock`, `random`.
     capabilities: Vec<String>,
+    /// Whether tasks that trap leave a core dump.
+    coredump: bool,
     /// Tasks that succeeded.
     succeeded: u32,
     /// Tasks with any other outcome, cancelled ones left out.
@@ -236,6 +238,7 @@ impl From<(&StageSpec, &StageView)> for Stage {
             },
             seed: spec.seed,
             capabilities: spec.capabilities.iter().map(ToString::to_string).collect(),
+            coredump: spec.coredump,
             succeeded: view.succeeded,
             failed: view.failed,
             cancelled: view.cancelled,

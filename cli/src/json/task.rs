@@ -68,12 +68,28 @@ struct TaskUsage {
     peak_memory_bytes: u64,
     /// Wall time, in microseconds.
     wall_us: u64,
+    /// Bytes that it read from stdin and files.
+    read_bytes: u64,
+    /// Bytes that it wrote to stdout, stderr and files.
+    written_bytes: u64,
     /// What it wrote to stdout.
     stdout: Written,
     /// What it wrote to stderr.
     stderr: Written,
     /// The tree it left in `/out`, where that is kept.
     out: Option<OutTree>,
+    /// The core dump that it left when it trapped, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coredump: Option<Coredump>,
+}
+
+/// A blob with a guest's memory and call stack.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Coredump {
+    /// `blake3:...`
+    digest: String,
+    /// How many.
+    bytes: u64,
 }
 
 /// What a task wrote: `text` where it is UTF-8 and short, `hex` where it is short and not, `digest`
@@ -173,13 +189,20 @@ impl TaskLine {
             digest: InputSource::Tree(out.digest).to_string(),
             bytes: out.size_bytes,
         });
+        let coredump = result.coredump.map(|coredump| Coredump {
+            digest: coredump.digest.to_string(),
+            bytes: coredump.size_bytes,
+        });
         let usage = TaskUsage {
             fuel: result.usage.fuel,
             peak_memory_bytes: result.usage.peak_memory_bytes,
             wall_us: result.usage.wall_us,
+            read_bytes: result.usage.read_bytes,
+            written_bytes: result.usage.written_bytes,
             stdout: Written::from(&result.stdout),
             stderr: Written::from(&result.stderr),
             out,
+            coredump,
         };
         let outcome = TaskOutcome::from(&result.outcome);
         TaskLine { kind: "task", task, outcome, result: Some(usage) }
@@ -268,10 +291,11 @@ mod tests {
     fn a_tasks_line_tells_outcome_and_output() {
         let result = TaskResult {
             outcome: Outcome::OutOfFuel(Exceeded { used: 5, limit: 5 }),
-            usage: Usage { fuel: 5, peak_memory_bytes: 65_536, wall_us: 12 },
+            usage: Usage { fuel: 5, peak_memory_bytes: 65_536, wall_us: 12, ..Usage::default() },
             stdout: Output::Inline(b"hi\n".to_vec()),
             stderr: Output::Inline(vec![0xff]),
             out: None,
+            coredump: None,
         };
         let value = serde_json::to_value(TaskLine::result(3, &result)).expect("JSON");
         assert_eq!(value["type"], "task");

@@ -58,7 +58,12 @@ impl Log {
 
     /// Tasks from `first` on end so.
     fn end(&mut self, job: JobId, first: u32, tasks: usize, outcome: Outcome) {
-        let usage = Usage { fuel: 2_000_000, peak_memory_bytes: 3 << 20, wall_us: 1_500 };
+        let usage = Usage {
+            fuel: 2_000_000,
+            peak_memory_bytes: 3 << 20,
+            wall_us: 1_500,
+            ..Usage::default()
+        };
         let results = vec![TaskResult::without_output(outcome, usage); tasks];
         let page = Page { stage: StageId { job, stage: 0 }, first, results }.encode();
         self.apply(Change::CommitPages { agent: AgentId(1), pages: vec![page] });

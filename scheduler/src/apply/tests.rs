@@ -21,7 +21,7 @@ fn page(job: u64, first: u32, tasks: usize, exit_code: i32) -> Vec<u8> {
         0 => Outcome::Succeeded { exit_code: 0 },
         exit_code => Outcome::Failed { exit_code },
     };
-    let usage = Usage { fuel: 10, peak_memory_bytes: 5, wall_us: 1 };
+    let usage = Usage { fuel: 10, peak_memory_bytes: 5, wall_us: 1, ..Usage::default() };
     let results = vec![TaskResult::without_output(outcome, usage); tasks];
     Page { stage: stage(job), first, results }.encode()
 }

@@ -82,7 +82,7 @@ impl Leader {
     fn finish(&mut self, lease: LeaseId, tasks: usize) {
         let Some(held) = self.table.leases().get(&lease) else { return };
         let (agent, stage, open) = (held.agent, held.stage, held.open.clone());
-        let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 1000 };
+        let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 1000, ..Usage::default() };
         let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
         for index in open.iter().take(tasks) {
             self.table.sent(agent, lease, TaskRange::single(index));

@@ -74,6 +74,10 @@ pub struct StageFile {
     /// Default: none.
     #[schemars(default, extend("default" = []))]
     pub capabilities: Vec<CapabilityWord>,
+    /// Whether a task that traps leaves a core dump: its memory and its call stack, as a blob.
+    /// Default: false.
+    #[schemars(extend("default" = false))]
+    pub coredump: Option<bool>,
     /// What of the guest's `/out` is kept: all of it, nothing, or what is at these paths beneath it.
     /// With nothing there is no `/out`. Default: false.
     pub outputs: Option<OutputsFile>,
@@ -180,6 +184,7 @@ impl StageFile {
             retries: table.optional("retries", problems),
             seed: table.optional("seed", problems),
             capabilities: table.optional("capabilities", problems).unwrap_or_default(),
+            coredump: table.optional("coredump", problems),
             outputs: table.optional("outputs", problems),
             // Last, so that all the others are read without it too, for their problems.
             module: module?,

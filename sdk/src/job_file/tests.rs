@@ -27,6 +27,7 @@ success_codes = [3, 77]
 retries = 2
 seed = 7
 capabilities = ["clock", "random"]
+coredump = true
 outputs = ["thumb.png"]
 
 [stage.env]
@@ -53,6 +54,7 @@ fn every_key_is_read() {
     assert_eq!(stage.args, ["--size", "{index}", "{input.stem}"]);
     let allowed: Vec<String> = stage.capabilities.iter().map(|word| word.0.to_string()).collect();
     assert_eq!(allowed, ["clock", "random"]);
+    assert_eq!(stage.coredump, Some(true));
     let inputs: Vec<(&str, bool)> =
         stage.inputs.iter().map(|(path, input)| (&path[..], input.value.writable)).collect();
     assert_eq!(inputs, [("/etc/shrink", true), ("/in/odd", true), ("/in/palette", false)]);

@@ -104,10 +104,16 @@ pub(super) fn result(spec: &StageSpec, index: u32, wall_us: u64) -> TaskResult {
     let byte = (drawn(spec, index, 4) % 256) as u8;
     TaskResult {
         outcome,
-        usage: Usage { fuel, peak_memory_bytes: fuel % 1_024 * 65_536, wall_us },
+        usage: Usage {
+            fuel,
+            peak_memory_bytes: fuel % 1_024 * 65_536,
+            wall_us,
+            ..Usage::default()
+        },
         stdout: Output::Inline(vec![byte; length]),
         stderr: Output::empty(),
         out: None,
+        coredump: None,
     }
 }
 

@@ -70,6 +70,15 @@ fn a_component_reads_and_writes_what_the_module_does() {
     both(&server, "sleeper", &[], &["3600000"], b"").exited_with(0);
     let wrote = both(&server, "writer", &[], &["3", "200000", "--stdout"], b"");
     wrote.exited_with(0);
+    // Whichever preview it is: what went in and out.
+    let modules = tempfile::tempdir().expect("a directory");
+    let size: usize = files_of(dir.path()).iter().map(|(_, bytes)| bytes.len()).sum();
+    for path in [guest("word-count"), component(&modules, "word-count")] {
+        let ran = server.weir(["run", "--json", "--in", &inputs]).arg(path).run();
+        let task = &ran.exited_with(0).json_lines()[0];
+        assert_eq!(task["read_bytes"].as_u64(), Some(size as u64));
+        assert_eq!(task["written_bytes"], task["stdout"]["bytes"]);
+    }
 }
 
 #[test]

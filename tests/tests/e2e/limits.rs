@@ -60,6 +60,27 @@ fn each_kind_of_trap_is_told_with_its_frames() {
 }
 
 #[test]
+fn a_core_dump_of_a_trap_is_kept_where_that_is_asked_for() {
+    let server = Server::fresh();
+    let dir = tempfile::tempdir().expect("a directory");
+    let ran = run(&server, &["--coredump"], guest("trap"), &["unreachable"]).exited_with(134);
+    let told = ran.stderr_text();
+    let line = told.lines().find_map(|line| line.trim().strip_prefix("core dump: "));
+    let (digest, _) = line.and_then(|line| line.split_once(" (")).expect("a core dump is told");
+    let path = dir.path().join("core.wasm");
+    server.weir(["get", digest, "--out"]).arg(&path).run().exited_with(0);
+    let dump = fs::read(&path).expect("a file");
+    assert!(dump.starts_with(b"\0asm"), "{} bytes", dump.len());
+    assert!(dump.windows(9).any(|window| window == b"corestack"), "{} bytes", dump.len());
+
+    let ran = run(&server, &["--coredump", "--json"], guest("trap"), &["unreachable"]);
+    let task = &ran.exited_with(134).json_lines()[0];
+    assert_eq!(task["coredump"]["digest"], digest, "the same trap leaves the same dump");
+    let ran = run(&server, &["--json"], guest("trap"), &["unreachable"]);
+    assert_eq!(ran.exited_with(134).json_lines()[0].get("coredump"), None);
+}
+
+#[test]
 fn a_guests_exit_code_is_the_commands() {
     let server = Server::fresh();
     for (guests, ours) in [("0", 0), ("7", 7), ("126", 126), ("255", 255), ("256", 255)] {

@@ -153,7 +153,9 @@ async fn a_guest_reads_stdin() {
                 (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
                 (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))))"#
     );
-    assert_eq!(run(&stage(), &text).await.stdout, b"some input");
+    let ran = run(&stage(), &text).await;
+    assert_eq!(ran.stdout, b"some input");
+    assert_eq!((ran.usage.read_bytes, ran.usage.written_bytes), (10, 10));
 }
 
 /// Opens `path` below the preopened directory `fd` with `O_CREAT` to write, and writes `bytes`;
@@ -190,6 +192,7 @@ async fn inputs_are_read_only_and_out_is_written() {
     }
     let ran = run(&stage, &file_writer(3, "out/new", 5)).await;
     assert_eq!(ran.outcome, Outcome::Succeeded { exit_code: 0 });
+    assert_eq!((ran.usage.read_bytes, ran.usage.written_bytes), (0, 5));
     let Some(Produced::File { bytes, .. }) = ran.out.get("new") else { panic!("no file") };
     let mut read = [0; 9];
     assert_eq!(bytes.read_at(0, &mut read).expect("bytes"), 5);
