@@ -116,6 +116,9 @@ impl Content {
         let shown = self.base.as_ref().map_or(0, |base| base.len.saturating_sub(start));
         let shown = usize::try_from(shown).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let end = part.within + bytes.len();
+        if bytes.len() == PIECE_BYTES {
+            return pieces.add_whole(bytes);
+        }
         let mut whole = Vec::with_capacity(end.max(shown));
         if shown > 0 && !(part.within == 0 && end >= shown) {
             whole.resize(shown, 0);

@@ -70,8 +70,25 @@ impl Pieces {
     /// A new piece with these bytes, at most `PIECE_BYTES`.
     pub(super) fn add(&mut self, bytes: Vec<u8>) -> io::Result<PieceId> {
         self.resident_bytes += bytes.len();
-        let piece = Piece::Memory(bytes);
-        let id = match self.free.pop() {
+        let id = self.numbered(Piece::Memory(bytes));
+        self.resident.push_back(id);
+        self.make_room()?;
+        Ok(id)
+    }
+
+    /// A new piece with these bytes, which are `PIECE_BYTES`. It goes straight to disk once memory is
+    /// full: one that writes that much at once will hardly write there again.
+    pub(super) fn add_whole(&mut self, bytes: &[u8]) -> io::Result<PieceId> {
+        if self.resident_bytes + bytes.len() <= MAX_RESIDENT_BYTES {
+            return self.add(bytes.to_vec());
+        }
+        let slot = self.spill.slot()?;
+        self.spill.file().write_all_at(bytes, at(slot, 0))?;
+        Ok(self.numbered(Piece::Disk { slot, len: bytes.len() }))
+    }
+
+    fn numbered(&mut self, piece: Piece) -> PieceId {
+        match self.free.pop() {
             Some(id) => {
                 self.pieces[id.0 as usize] = piece;
                 id
@@ -80,10 +97,7 @@ impl Pieces {
                 self.pieces.push(piece);
                 PieceId(self.pieces.len() as u32 - 1)
             }
-        };
-        self.resident.push_back(id);
-        self.make_room()?;
-        Ok(id)
+        }
     }
 
     /// Reads from `offset` within a piece; what lies behind its end is zeros.

@@ -4,6 +4,7 @@ mod coredump;
 mod host;
 mod prices;
 pub(super) mod running;
+mod speed;
 
 use wasmtime::Module;
 
