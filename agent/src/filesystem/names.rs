@@ -5,7 +5,7 @@ use super::{
     content::Content,
     error::{FsResult, Refusal},
     node::{Kind, NodeId},
-    resolve::Place,
+    resolve::{LastLink, Place},
 };
 
 /// How a path is opened.
@@ -32,7 +32,7 @@ impl FileSystem {
     /// As every operation here: `NoEntry`, `NotDirectory`, `NotPermitted`, `Loop`, `NameTooLong`,
     /// `Invalid` for the path itself.
     pub(crate) fn lookup(&mut self, from: NodeId, path: &str, follow: bool) -> FsResult<NodeId> {
-        self.resolve(from, path, follow)?.found(self)
+        self.resolve(from, path, follow.into())?.found(self)
     }
 
     /// Opens a path, counting a descriptor of what it returns.
@@ -52,7 +52,7 @@ impl FileSystem {
         }
         // A link is never written through by who wants to make the file itself.
         let follow = options.follow && !(options.create && options.exclusive);
-        let place = self.resolve(from, path, follow)?;
+        let place = self.resolve(from, path, follow.into())?;
         let node = match place.node {
             None if options.create => self.create_file(&place)?,
             None => return Err(Refusal::NoEntry.into()),
@@ -71,6 +71,8 @@ impl FileSystem {
 
     fn check_open(&self, node: NodeId, place: &Place, options: OpenOptions) -> FsResult<()> {
         match &self.nodes.get(node).kind {
+            // As Linux has it, whose word libraries look for before they remove a directory's contents.
+            Kind::Link(_) if options.directory => Err(Refusal::NotDirectory.into()),
             Kind::Link(_) => Err(Refusal::Loop.into()),
             Kind::Directory(_) if options.create || options.truncate => {
                 Err(Refusal::IsDirectory.into())
@@ -102,7 +104,7 @@ impl FileSystem {
     /// # Errors
     /// `Exists`, `ReadOnly`, `NoSpace`.
     pub(crate) fn create_directory(&mut self, from: NodeId, path: &str) -> FsResult<()> {
-        let place = self.resolve(from, path, false)?;
+        let place = self.resolve(from, path, LastLink::Name)?;
         self.make(&place, |fs, area, dir| fs.nodes.add_directory(area, Some(dir), None))?;
         Ok(())
     }
@@ -125,7 +127,7 @@ impl FileSystem {
         if target.len() > MAX_LINK_BYTES {
             return Err(Refusal::NameTooLong.into());
         }
-        let place = self.resolve(from, path, false)?;
+        let place = self.resolve(from, path, LastLink::Name)?;
         if place.needs_directory && place.node.is_none() {
             return Err(Refusal::NoEntry.into());
         }
@@ -140,7 +142,7 @@ impl FileSystem {
     /// # Errors
     /// `Invalid` for anything else.
     pub(crate) fn read_link(&mut self, from: NodeId, path: &str) -> FsResult<&str> {
-        let node = self.resolve(from, path, false)?.found(self)?;
+        let node = self.resolve(from, path, LastLink::Keep)?.found(self)?;
         self.link_target(node).ok_or_else(|| Refusal::Invalid.into())
     }
 
@@ -154,8 +156,8 @@ impl FileSystem {
         follow: bool,
         new: (NodeId, &str),
     ) -> FsResult<()> {
-        let node = self.resolve(old.0, old.1, follow)?.found(self)?;
-        let place = self.resolve(new.0, new.1, false)?;
+        let node = self.resolve(old.0, old.1, follow.into())?.found(self)?;
+        let place = self.resolve(new.0, new.1, LastLink::Name)?;
         if place.node.is_some() {
             return Err(Refusal::Exists.into());
         }
@@ -183,7 +185,7 @@ impl FileSystem {
     /// # Errors
     /// `IsDirectory`, `ReadOnly`.
     pub(crate) fn unlink(&mut self, from: NodeId, path: &str) -> FsResult<()> {
-        let place = self.resolve(from, path, false)?;
+        let place = self.resolve(from, path, LastLink::Name)?;
         let node = place.found(self)?;
         if self.nodes.directory(node).is_some() {
             return Err(Refusal::IsDirectory.into());
@@ -198,7 +200,7 @@ impl FileSystem {
     /// `NotDirectory`, `NotEmpty`, `ReadOnly`; `Busy` for `/out` and other places where the guest's
     /// own areas begin; `Invalid` for `.`.
     pub(crate) fn remove_directory(&mut self, from: NodeId, path: &str) -> FsResult<()> {
-        let place = self.resolve(from, path, false)?;
+        let place = self.resolve(from, path, LastLink::Name)?;
         let node = place.found(self)?;
         if self.nodes.directory(node).is_none() {
             return Err(Refusal::NotDirectory.into());
@@ -219,9 +221,9 @@ impl FileSystem {
     /// `ReadOnly`, `CrossDevice`, `IsDirectory`, `NotDirectory`, `NotEmpty`, `Busy`; `Invalid` for
     /// a directory that would be moved into itself.
     pub(crate) fn rename(&mut self, old: (NodeId, &str), new: (NodeId, &str)) -> FsResult<()> {
-        let from = self.resolve(old.0, old.1, false)?;
+        let from = self.resolve(old.0, old.1, LastLink::Name)?;
         let node = from.found(self)?;
-        let to = self.resolve(new.0, new.1, false)?;
+        let to = self.resolve(new.0, new.1, LastLink::Name)?;
         self.check_not_area(&from, node)?;
         if let Some(there) = to.node {
             self.check_not_area(&to, there)?;

@@ -12,6 +12,7 @@ use weir_store::{
 use super::{
     FileSystem,
     node::{Kind, NodeId},
+    resolve::LastLink,
 };
 
 /// Why `/out` cannot be kept: what the guest left there is nothing that a store can hold.
@@ -118,7 +119,7 @@ impl Walk<'_> {
         if self.entries > MAX_ENTRIES {
             return Err(OutputError::TooManyEntries);
         }
-        let place = self.fs.resolve_within(self.out, dir, name, true);
+        let place = self.fs.resolve_within(self.out, dir, name, LastLink::Follow);
         let Ok(node) = place.and_then(|place| place.found(self.fs)) else {
             return Err(OutputError::Link { path });
         };

@@ -18,6 +18,17 @@ const LINK_BYTES_PER_STEP: u64 = 8;
 /// Most symbolic links on one way: Linux' own bound.
 const MAX_LINKS: u32 = 40;
 
+/// What is done with a symbolic link at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastLink {
+    /// It is followed.
+    Follow,
+    /// It is followed only where a `/` behind it asks for a directory.
+    Keep,
+    /// It stays, whatever is behind it: a name is made, removed or moved, and the link has it.
+    Name,
+}
+
 /// Where a path leads.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -29,6 +40,13 @@ pub(super) struct Place {
     pub(super) node: Option<NodeId>,
     /// Whether the path ends by `/`, so that only a directory will do.
     pub(super) needs_directory: bool,
+}
+
+impl From<bool> for LastLink {
+    /// From whether it is to be followed.
+    fn from(follow: bool) -> LastLink {
+        if follow { LastLink::Follow } else { LastLink::Keep }
+    }
 }
 
 impl Place {
@@ -51,14 +69,18 @@ impl Place {
 }
 
 impl FileSystem {
-    /// Follows a path from a directory; a symbolic link at its end only where `follow` says so, or
-    /// a `/` behind it.
+    /// Follows a path from a directory.
     ///
     /// # Errors
     /// `NoEntry`, `NotDirectory` on the way; `NotPermitted` when it leads above `from`; `Loop`,
     /// `NameTooLong`, `Invalid` for a path that none can be.
-    pub(super) fn resolve(&mut self, from: NodeId, path: &str, follow: bool) -> FsResult<Place> {
-        self.resolve_within(from, from, path, follow)
+    pub(super) fn resolve(
+        &mut self,
+        from: NodeId,
+        path: &str,
+        last_link: LastLink,
+    ) -> FsResult<Place> {
+        self.resolve_within(from, from, path, last_link)
     }
 
     /// As `resolve`, but the way may lead above `from`, though not above `top`.
@@ -67,7 +89,7 @@ impl FileSystem {
         top: NodeId,
         from: NodeId,
         path: &str,
-        follow: bool,
+        last_link: LastLink,
     ) -> FsResult<Place> {
         check(path)?;
         if self.nodes.directory(from).is_none() {
@@ -102,8 +124,13 @@ impl FileSystem {
             }
             let node = self.nodes.entry(dir, &name);
             let last = way.is_empty();
+            let follows = match last_link {
+                LastLink::Follow => true,
+                LastLink::Keep => !last || needs_directory,
+                LastLink::Name => !last,
+            };
             if let Some(target) = node.and_then(|node| self.link_target(node))
-                && (!last || follow || needs_directory)
+                && follows
             {
                 links += 1;
                 if links > MAX_LINKS {

@@ -5,7 +5,7 @@ mod op;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) use self::op::{Op, op};
-use super::super::{FileType, OpenOptions, Refusal};
+use super::super::{FileType, OpenOptions, Refusal, resolve::LastLink};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Is {
@@ -118,11 +118,11 @@ impl Model {
         *self.handles.get(handle)?
     }
 
-    fn walk(&self, path: &str, follow: bool) -> Answer<Place> {
-        self.walk_from("", path, follow)
+    fn walk(&self, path: &str, last_link: LastLink) -> Answer<Place> {
+        self.walk_from("", path, last_link)
     }
 
-    fn walk_from(&self, from: &str, path: &str, follow: bool) -> Answer<Place> {
+    fn walk_from(&self, from: &str, path: &str, last_link: LastLink) -> Answer<Place> {
         let mut needs_directory = path.ends_with('/');
         let (mut cur, mut named, mut links) = (from.to_owned(), false, 0);
         let mut way: VecDeque<String> = path.split('/').map(String::from).collect();
@@ -141,7 +141,11 @@ impl Model {
                 name => {
                     let next = format!("{cur}/{name}");
                     match self.at(&next) {
-                        Some(Is::Link(target)) if !last || follow || needs_directory => {
+                        Some(Is::Link(target))
+                            if !last
+                                || last_link == LastLink::Follow
+                                || (last_link == LastLink::Keep && needs_directory) =>
+                        {
                             links += 1;
                             if links > 40 {
                                 return Err(Refusal::Loop);
@@ -201,7 +205,7 @@ impl Model {
         if directory && (create || exclusive || truncate) {
             return Err(Refusal::Invalid);
         }
-        let place = self.walk(path, follow && !(create && exclusive))?;
+        let place = self.walk(path, (follow && !(create && exclusive)).into())?;
         let id = match self.paths.get(&place.path).copied() {
             None if create && place.needs_directory => return Err(Refusal::IsDirectory),
             None if create => self.make(&place, Is::File(Vec::new()))?,
@@ -211,6 +215,7 @@ impl Model {
         };
         let fixed = self.nodes[id].area.is_empty();
         match &mut self.nodes[id].is {
+            Is::Link(_) if directory => return Err(Refusal::NotDirectory),
             Is::Link(_) => return Err(Refusal::Loop),
             Is::Directory if create || truncate || (write && !directory) => {
                 return Err(Refusal::IsDirectory);
@@ -236,9 +241,9 @@ impl Model {
     }
 
     fn link(&mut self, old: &str, follow: bool, new: &str) -> Answer<()> {
-        let old = self.walk(old, follow)?;
+        let old = self.walk(old, follow.into())?;
         let id = self.found(&old)?;
-        let new = self.walk(new, false)?;
+        let new = self.walk(new, LastLink::Name)?;
         if self.paths.contains_key(&new.path) {
             return Err(Refusal::Exists);
         }
@@ -256,9 +261,9 @@ impl Model {
     }
 
     fn rename(&mut self, old: &str, new: &str) -> Answer<()> {
-        let old = self.walk(old, false)?;
+        let old = self.walk(old, LastLink::Name)?;
         let id = self.found(&old)?;
-        let new = self.walk(new, false)?;
+        let new = self.walk(new, LastLink::Name)?;
         Model::check_not_root(&old)?;
         Model::check_not_root(&new)?;
         if self.check_writable(&old)? != self.check_writable(&new)? {

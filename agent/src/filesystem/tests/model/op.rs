@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Answer, Is, Model};
 use crate::filesystem::{
-    FileSystem, FileType, FsResult, NodeId, OpenOptions, Refusal, error::FsError,
+    FileSystem, FileType, FsResult, NodeId, OpenOptions, Refusal, error::FsError, resolve::LastLink,
 };
 
 #[derive(Debug, Clone)]
@@ -181,7 +181,7 @@ impl Op {
                 Ok(Value::Nothing)
             }
             Op::CreateDirectory(path) => {
-                let place = model.walk(path, false);
+                let place = model.walk(path, LastLink::Name);
                 place.and_then(|place| model.make(&place, Is::Directory)).map(|_| Value::Nothing)
             }
             Op::CreateDirectoryIn(handle, name) => {
@@ -192,7 +192,7 @@ impl Op {
             Op::Unlink(path) => model.unlink(path).map(nothing),
             Op::Symlink(target, path) => model.symlink(target, path).map(|_| Value::Nothing),
             Op::ReadLink(path) => {
-                let id = model.walk(path, false).and_then(|place| model.found(&place));
+                let id = model.walk(path, LastLink::Keep).and_then(|place| model.found(&place));
                 id.and_then(|id| match &model.nodes[id].is {
                     Is::Link(target) => Ok(Value::Text(target.clone())),
                     _ => Err(Refusal::Invalid),
@@ -202,7 +202,7 @@ impl Op {
             Op::Rename(old, new) => model.rename(old, new).map(nothing),
             Op::List(handle) => model.list(model.handle(*handle)?).map(Value::Names),
             Op::Stat(path, follow) => {
-                let id = model.walk(path, *follow).and_then(|place| model.found(&place));
+                let id = model.walk(path, (*follow).into()).and_then(|place| model.found(&place));
                 id.map(|id| {
                     let (file_type, size, links) = model.stat(id);
                     Value::Stat(file_type, size, links)
@@ -219,12 +219,12 @@ impl Model {
         }
         let dir = self.paths.iter().find(|(_, other)| **other == id);
         let Some(dir) = dir.map(|(path, _)| path.clone()) else { return Err(Refusal::NoEntry) };
-        let place = self.walk_from(&dir, name, false)?;
+        let place = self.walk_from(&dir, name, LastLink::Name)?;
         self.make(&place, Is::Directory)
     }
 
     fn remove_directory(&mut self, path: &str) -> Answer<()> {
-        let place = self.walk(path, false)?;
+        let place = self.walk(path, LastLink::Name)?;
         let id = self.found(&place)?;
         if self.nodes[id].is != Is::Directory {
             return Err(Refusal::NotDirectory);
@@ -242,7 +242,7 @@ impl Model {
     }
 
     fn unlink(&mut self, path: &str) -> Answer<()> {
-        let place = self.walk(path, false)?;
+        let place = self.walk(path, LastLink::Name)?;
         let id = self.found(&place)?;
         if self.nodes[id].is == Is::Directory {
             return Err(Refusal::IsDirectory);
@@ -253,7 +253,7 @@ impl Model {
     }
 
     fn symlink(&mut self, target: &str, path: &str) -> Answer<usize> {
-        let place = self.walk(path, false)?;
+        let place = self.walk(path, LastLink::Name)?;
         if place.needs_directory && !self.paths.contains_key(&place.path) {
             return Err(Refusal::NoEntry);
         }
