@@ -5,7 +5,7 @@
 //! million of each; what is counted here stays in the agent's memory for as long as the module does,
 //! types even in a table that all modules share.
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{FunctionBody, Operator, Parser, Payload, TypeRef};
 use weir_proto::units::grouped;
 
 /// Largest module in bytes; Yosys has 69 MB.
@@ -46,6 +46,10 @@ const MAX_DEFINITIONS: u64 = 100_000;
 
 /// Most exceptions' tags; languages have a few.
 const MAX_TAGS: u64 = 1_000;
+
+/// Most clauses of one `try_table`; compilers make one or two. Each is looked at when an exception goes
+/// through, and the price of the whole instruction does not depend on them.
+const MAX_CATCHES: u64 = 16;
 
 /// What is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,13 +110,15 @@ struct Seen {
     data: u64,
     tags: u64,
     definitions: u64,
+    /// Whether there are tags, without which only `catch_all` has a meaning.
+    catches: bool,
 }
 
 impl Seen {
     fn add(&mut self, payload: Payload<'_>) -> Result<(), String> {
         match payload {
             // Once for each function, not for a section.
-            Payload::CodeSectionEntry(_) => return Ok(()),
+            Payload::CodeSectionEntry(body) => return self.check_body(&body),
             Payload::TypeSection(types) => {
                 for group in types {
                     let group = group.map_err(|error| error.to_string())?;
@@ -121,7 +127,8 @@ impl Seen {
             }
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
-                    import.map_err(|error| error.to_string())?;
+                    let import = import.map_err(|error| error.to_string())?;
+                    self.catches |= matches!(import.ty, TypeRef::Tag(_));
                     more("imports", &mut self.imports, 1, self.most_imports)?;
                 }
             }
@@ -140,7 +147,10 @@ impl Seen {
             Payload::DataSection(segments) => {
                 more("data segments", &mut self.data, segments.count(), MAX_SEGMENTS)?;
             }
-            Payload::TagSection(tags) => more("tags", &mut self.tags, tags.count(), MAX_TAGS)?,
+            Payload::TagSection(tags) => {
+                self.catches |= tags.count() > 0;
+                more("tags", &mut self.tags, tags.count(), MAX_TAGS)?;
+            }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                 more("modules", &mut self.modules, 1, MAX_MODULES)?;
             }
@@ -150,6 +160,23 @@ impl Seen {
             }
         }
         more("sections", &mut self.sections, 1, MAX_SECTIONS)
+    }
+
+    /// Looks at a function of a module that knows of exceptions: few do, and to read all instructions
+    /// takes a while.
+    fn check_body(&self, body: &FunctionBody<'_>) -> Result<(), String> {
+        if !self.catches {
+            return Ok(());
+        }
+        let operators = body.get_operators_reader().map_err(|error| error.to_string())?;
+        for operator in operators {
+            // What is wrong with it otherwise, the compiler says.
+            let Ok(operator) = operator else { return Ok(()) };
+            if let Operator::TryTable { try_table } = operator {
+                at_most("clauses of a try_table", try_table.catches.len() as u64, MAX_CATCHES)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -222,6 +249,18 @@ mod tests {
     fn types_in_one_recursive_group_are_counted_one_by_one() {
         let reason = refused(&format!("(module (rec {}))", "(type (struct))".repeat(50_001)));
         assert!(reason.contains("types; at most 50,000"), "{reason}");
+    }
+
+    #[test]
+    fn too_many_clauses_of_one_try_table_are_refused() {
+        let module = |clauses: usize| {
+            let clauses = "(catch $t 0)".repeat(clauses);
+            format!("(module (tag $t) (func (try_table {clauses})))")
+        };
+        assert!(refused(&module(17)).contains("17 clauses of a try_table; at most 16"));
+        assert_eq!(check(&wat::parse_str(module(16)).expect("text that parses")), Ok(()));
+        let imported = module(17).replace("(tag $t)", "(import \"a\" \"b\" (tag $t))");
+        assert!(refused(&imported).contains("at most 16"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Every way a guest can end, with its numbers, and what it cannot reach.
 
 mod coredump;
+mod exceptions;
 mod host;
 mod prices;
 pub(super) mod running;

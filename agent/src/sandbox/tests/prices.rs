@@ -194,13 +194,14 @@ fn cases() -> Vec<Case> {
             .then(call("path_remove_directory", &["3", "80", "5"])),
         case("poll_oneoff of 1", 1000, call("poll_oneoff", &["8192", "1024", "1", "8"])),
         case("poll_oneoff of 1,000", 50, call("poll_oneoff", &["8192", "131072", "1000", "8"])),
+        case("poll_oneoff of 4,096", 20, call("poll_oneoff", &["8192", "262144", "4096", "8"])),
         case("random_get of 1 byte", 2000, call("random_get", &["4096", "1"])),
         case("random_get of 64 KiB", 50, call("random_get", &["4096", "65536"])),
     ]
 }
 
 /// Computes, with memory and branches, as the loop that measures an agent does.
-fn plain() -> String {
+pub(super) fn plain() -> String {
     command(
         "(local $n i32) (local $x i32) (local $at i32)
         (local.set $n (i32.const 100000))
@@ -216,7 +217,7 @@ fn plain() -> String {
 }
 
 /// Nanoseconds per fuel of the shortest of many runs.
-async fn ns_per_fuel(text: &str) -> f64 {
+pub(super) async fn ns_per_fuel(text: &str) -> f64 {
     let module = ready(text);
     let stage = with_limits(|limits| limits.fuel = 10_000_000_000);
     let large = vec![7; 1 << 20];
