@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use wasmtime::{Engine, ExternType, Linker, Module, component::Component};
+use weir_proto::imports;
 
-use super::{Guest, preview1, preview2};
+use super::{Guest, preview1};
 
 /// The linker that every module of a sandbox is connected with.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
@@ -58,14 +59,14 @@ pub(super) fn check_component(engine: &Engine, component: &Component) -> Result<
     let ty = component.component_type();
     let unknown: Vec<String> = ty
         .imports(engine)
-        .filter(|(name, _)| !preview2::is_known(name))
+        .filter(|(name, _)| !imports::is_interface(name))
         .take(MAX_NAMED_IMPORTS)
         .map(|(name, _)| format!("`{name}`"))
         .collect();
     if !unknown.is_empty() {
         return Err(format!("it imports what Weir does not have: {}", unknown.join(", ")));
     }
-    if !ty.exports(engine).any(|(name, _)| preview2::is_run(name)) {
+    if !ty.exports(engine).any(|(name, _)| imports::is_run(name)) {
         return Err(
             "it does not export `wasi:cli/run` of a release 0.2; build it as a command".to_owned()
         );
@@ -75,3 +76,14 @@ pub(super) fn check_component(engine: &Engine, component: &Component) -> Result<
 
 /// Most unknown imports that a reason names.
 const MAX_NAMED_IMPORTS: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_masters_let_a_module_import_is_what_is_linked() {
+        let linked: BTreeSet<&str> = preview1::NAMES.iter().copied().collect();
+        assert_eq!(linked, imports::FUNCTIONS.into());
+    }
+}

@@ -41,40 +41,6 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 /// Most bytes that a call on a stream or file moves, as in preview 1: some quantum's worth.
 const MAX_TRANSFER_BYTES: usize = 1 << 20;
 
-/// The interfaces that a component may import, of any release of `0.2`.
-const INTERFACES: &[&str] = &[
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:filesystem/preopens",
-    "wasi:filesystem/types",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-    "wasi:sockets/instance-network",
-    "wasi:sockets/ip-name-lookup",
-    "wasi:sockets/network",
-    "wasi:sockets/tcp",
-    "wasi:sockets/tcp-create-socket",
-    "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket",
-];
-
-/// What a component must export, of any release of `0.2`.
-const RUN: &str = "wasi:cli/run";
-
 /// What a guest holds of the host, by the numbers that its handles stand for.
 pub(crate) struct Resources {
     table: ResourceTable,
@@ -151,23 +117,6 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     random_abi::insecure_seed::add_to_linker::<_, Own>(l, |guest| guest)?;
     sockets::link(l)?;
     Ok(linker)
-}
-
-/// Whether the name of an import is one of ours.
-pub(super) fn is_known(import: &str) -> bool {
-    is_of_this_preview(import, |name| INTERFACES.contains(&name))
-}
-
-/// Whether the name of an export is what a command is called by.
-pub(super) fn is_run(export: &str) -> bool {
-    is_of_this_preview(export, |name| name == RUN)
-}
-
-fn is_of_this_preview(name: &str, is: impl Fn(&str) -> bool) -> bool {
-    name.split_once('@').is_some_and(|(name, version)| {
-        let patch = version.strip_prefix("0.2.");
-        is(name) && patch.is_some_and(|patch| patch.parse::<u32>().is_ok())
-    })
 }
 
 /// Prepares the store of a component: calls are paid for, and bounded in what they copy.

@@ -3,88 +3,8 @@
 //! Only sections are read; agents compile and check everything.
 
 use wasmparser::{Encoding, ExternalKind, Parser, Payload};
+use weir_proto::imports;
 
-/// WASI preview 1: every function a command may import.
-const WASI_FUNCTIONS: [&str; 46] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_advise",
-    "fd_allocate",
-    "fd_close",
-    "fd_datasync",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_get",
-    "fd_filestat_set_size",
-    "fd_filestat_set_times",
-    "fd_pread",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_pwrite",
-    "fd_read",
-    "fd_readdir",
-    "fd_renumber",
-    "fd_seek",
-    "fd_sync",
-    "fd_tell",
-    "fd_write",
-    "path_create_directory",
-    "path_filestat_get",
-    "path_filestat_set_times",
-    "path_link",
-    "path_open",
-    "path_readlink",
-    "path_remove_directory",
-    "path_rename",
-    "path_symlink",
-    "path_unlink_file",
-    "poll_oneoff",
-    "proc_exit",
-    "proc_raise",
-    "random_get",
-    "sched_yield",
-    "sock_accept",
-    "sock_recv",
-    "sock_send",
-    "sock_shutdown",
-];
-/// WASI preview 2: every interface that a component may import, of any release 0.2.
-const WASI_INTERFACES: [&str; 27] = [
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:filesystem/preopens",
-    "wasi:filesystem/types",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-    "wasi:sockets/instance-network",
-    "wasi:sockets/ip-name-lookup",
-    "wasi:sockets/network",
-    "wasi:sockets/tcp",
-    "wasi:sockets/tcp-create-socket",
-    "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket",
-];
-/// What a component must export to be a command.
-const RUN: &str = "wasi:cli/run";
 /// Most unknown imports that are named; the rest is counted.
 const NAMED: usize = 10;
 
@@ -100,7 +20,7 @@ pub(super) fn check(bytes: &[u8]) -> Vec<String> {
             Ok(Payload::ImportSection(imports)) => {
                 for import in imports.into_imports() {
                     let Ok(import) = import else { continue };
-                    if !is_known(import.module, import.name) {
+                    if !imports::is_function(import.module, import.name) {
                         unknown.push(format!("{}.{}", import.module, import.name));
                     }
                 }
@@ -142,13 +62,12 @@ fn check_component(bytes: &[u8]) -> Vec<String> {
             Ok(Payload::End(_)) => depth = depth.saturating_sub(1),
             Ok(Payload::ComponentImportSection(imports)) if depth == 0 => {
                 let names = imports.into_iter().flatten().map(|import| import.name.name);
-                let others =
-                    names.filter(|name| !is_release(name, |n| WASI_INTERFACES.contains(&n)));
+                let others = names.filter(|name| !imports::is_interface(name));
                 unknown.extend(others.map(str::to_owned));
             }
             Ok(Payload::ComponentExportSection(exports)) if depth == 0 => {
                 let mut names = exports.into_iter().flatten().map(|export| export.name.name);
-                runs |= names.any(|name| is_release(name, |name| name == RUN));
+                runs |= names.any(imports::is_run);
             }
             Ok(_) => {}
             Err(error) => return vec![format!("the component is not valid Wasm: {error}")],
@@ -172,24 +91,12 @@ fn check_component(bytes: &[u8]) -> Vec<String> {
     problems
 }
 
-/// Whether a name has a version 0.2.x, and is the right one without it.
-fn is_release(name: &str, is: impl Fn(&str) -> bool) -> bool {
-    name.split_once('@').is_some_and(|(name, version)| {
-        let patch = version.strip_prefix("0.2.");
-        is(name) && patch.is_some_and(|patch| patch.parse::<u32>().is_ok())
-    })
-}
-
 /// The first of some names, and how many more there are.
 fn named(mut names: Vec<String>) -> String {
     let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
     let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{and_more}", names.join(", "))
-}
-
-fn is_known(module: &str, name: &str) -> bool {
-    module == "wasi_snapshot_preview1" && WASI_FUNCTIONS.contains(&name)
 }
 
 #[cfg(test)]
