@@ -64,7 +64,8 @@ pub(crate) struct TaskFlags {
     #[arg(long, value_name = "NUMBER", value_parser = parse_seed)]
     seed: Option<u64>,
     /// Let tasks do more than compute, and be no pure functions any more: `clock` for the real time
-    /// and real sleep, `random` for random numbers that nobody can foresee; repeatable
+    /// and real sleep, `random` for random numbers that nobody can foresee, `net:HOST:PORT` for TCP,
+    /// UDP and HTTP to a host, where `*` stands for any; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     allow: Vec<Capability>,
     /// Keep a core dump of each task that traps: its memory and its call stack, as a blob
@@ -259,7 +260,7 @@ impl TaskFlags {
             outputs: OutputsPlan::Nothing,
             retries: self.retries.unwrap_or(0),
             seed: self.seed.unwrap_or(0),
-            capabilities: self.allow.iter().copied().collect(),
+            capabilities: self.allow.iter().cloned().collect(),
             coredump: self.coredump,
         };
         let name = self.name.clone().unwrap_or_else(|| job_name(&self.target));

@@ -1,7 +1,7 @@
 //! What a client asks for: a job of stages, each an array of tasks that run one module.
 
 use crate::{
-    capability::{Capabilities, Capability},
+    capability::{Capabilities, Capability, MAX_CAPABILITIES},
     digest::Digest,
     id::Namespace,
     limits::{Limits, MIN_CPU_MILLIS, Resources},
@@ -373,13 +373,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     if stdin == Stdin::Item && !matches!(kind, TaskKind::Foreach { .. }) {
         problems.push("stdin is the task's item, and the stage has no items".to_owned());
     }
-    let mut capabilities = Capabilities::new();
-    for word in &wire.capabilities {
-        match word.parse::<Capability>() {
-            Ok(capability) => drop(capabilities.insert(capability)),
-            Err(unknown) => problems.push(unknown.to_string()),
-        }
-    }
+    let capabilities = parse_capabilities(&wire.capabilities, problems);
     Ok(StageSpec {
         name: wire.name,
         module: Digest::try_from(&wire.module[..])?,
@@ -402,6 +396,22 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
         capabilities,
         coredump: wire.coredump,
     })
+}
+
+fn parse_capabilities(words: &[String], problems: &mut Vec<String>) -> Capabilities {
+    let mut capabilities = Capabilities::new();
+    if words.len() > MAX_CAPABILITIES {
+        let count = words.len();
+        problems.push(format!("there are {count} capabilities; at most {MAX_CAPABILITIES} may be"));
+        return capabilities;
+    }
+    for word in words {
+        match word.parse::<Capability>() {
+            Ok(capability) => drop(capabilities.insert(capability)),
+            Err(malformed) => problems.push(malformed.to_string()),
+        }
+    }
+    capabilities
 }
 
 impl TryFrom<wire::Input> for Input {
@@ -492,7 +502,9 @@ mod tests {
             retries: 2,
             keep: Keep::Paths(vec!["a/b".to_owned()]),
             seed: 7,
-            capabilities: Capabilities::from([Capability::Clock]),
+            capabilities: ["clock", "net:example.org:443"]
+                .map(|word| word.parse().expect("a capability"))
+                .into(),
             coredump: true,
             ..StageSpec::new("main", Digest::of(b"module"))
         };
@@ -534,6 +546,21 @@ mod tests {
         for word in expected {
             assert!(problems.iter().any(|p| p.contains(word)), "{word} in {problems:?}");
         }
+    }
+
+    #[test]
+    fn capabilities_are_few_and_each_bad_one_is_named() {
+        let mut wire = spec();
+        let grant = |port: usize| format!("net:example.org:{port}");
+        wire.stages[0].capabilities = (1..=MAX_CAPABILITIES).map(grant).collect();
+        let parsed = JobSpec::try_from(wire.clone()).expect("as many as may be");
+        assert_eq!(parsed.stages[0].capabilities.len(), MAX_CAPABILITIES);
+        wire.stages[0].capabilities.push(grant(443));
+        let problems = JobSpec::try_from(wire.clone()).expect_err("one too many").0;
+        assert_eq!(problems, ["there are 65 capabilities; at most 64 may be"]);
+        wire.stages[0].capabilities = vec!["clocks".to_owned(), "net:*:0".to_owned()];
+        let problems = JobSpec::try_from(wire).expect_err("neither is one").0;
+        assert!(problems[0].contains("clocks") && problems[1].contains("port"), "{problems:?}");
     }
 
     #[test]

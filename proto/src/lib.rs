@@ -17,6 +17,8 @@ pub mod limits;
 
 pub mod capability;
 
+pub mod network;
+
 pub mod imports;
 
 pub mod job;

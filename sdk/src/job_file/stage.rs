@@ -70,7 +70,8 @@ pub struct StageFile {
     #[schemars(extend("default" = 0))]
     pub seed: Option<Int<0, { i64::MAX }>>,
     /// What tasks may do beyond computing: `clock` to see the real time and really sleep, `random`
-    /// for random numbers that nobody can foresee. With any, they are no pure functions any more.
+    /// for random numbers that nobody can foresee, `net:HOST:PORT` to reach a host. With any, they
+    /// are no pure functions any more.
     /// Default: none.
     #[schemars(default, extend("default" = []))]
     pub capabilities: Vec<CapabilityWord>,

@@ -4,7 +4,7 @@
 
 use schemars::json_schema;
 use weir_proto::{
-    capability::Capability,
+    capability::{Capability, MalformedCapability},
     id::Namespace,
     job::{MAX_NAME_BYTES, MAX_TASKS},
     limits::MIN_CPU_MILLIS,
@@ -70,7 +70,7 @@ pub struct NamespaceName(pub Namespace);
 pub struct TaskCount(pub u32);
 
 /// Something that tasks may do beyond computing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapabilityWord(pub Capability);
 
 /// An integer from `MIN` to `MAX`.
@@ -269,9 +269,15 @@ impl Read for CapabilityWord {
         let word = value.string("\"clock\"", problems)?;
         match word.parse() {
             Ok(capability) => Some(CapabilityWord(capability)),
-            Err(_) => {
-                let message = format!("{} is no capability", quoted(word));
-                problems.error(&value.span, message, "there are `clock` and `random`");
+            Err(malformed) => {
+                let (message, hint) = match malformed {
+                    MalformedCapability::Unknown { .. } => (
+                        format!("{} is no capability", quoted(word)),
+                        "there are `clock`, `random` and `net:HOST:PORT`",
+                    ),
+                    other => (other.to_string(), "such as \"net:example.org:443\"; `*` is any"),
+                };
+                problems.error(&value.span, message, hint);
                 None
             }
         }
@@ -319,7 +325,11 @@ schema! {
         "type": "string",
         "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$",
     });
-    () CapabilityWord: json_schema!({ "enum": ["clock", "random"] });
+    () CapabilityWord: json_schema!({
+        "type": "string",
+        "pattern": "^(clock|random|net:.+:(\\*|[0-9]+))$",
+        "examples": ["clock", "random", "net:example.org:443"],
+    });
     () TaskCount: json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_TASKS });
     (<const MIN: i64, const MAX: i64>) Int<MIN, MAX>: json_schema!({
         "type": "integer",
