@@ -55,8 +55,17 @@ pub mod price {
     /// Each subscription of a poll.
     pub const SUBSCRIPTION: u64 = 200;
 
+    /// A call on a socket: it enters the kernel.
+    pub const SOCKET_CALL: u64 = 3_000;
+    /// Making a socket, and closing it.
+    pub const SOCKET: u64 = 20_000;
+    /// A lookup of a name: a thread asks the system.
+    pub const LOOKUP: u64 = 100_000;
+    /// A request of HTTP: its connection, with TLS.
+    pub const REQUEST: u64 = 1_000_000;
+
     /// All of them by name.
-    pub(super) const ALL: [(&str, u64); 8] = [
+    pub(super) const ALL: [(&str, u64); 12] = [
         ("a call", CALL),
         ("a call that reads or writes", FILE_CALL),
         ("a call with a path", PATH_CALL),
@@ -65,6 +74,10 @@ pub mod price {
         ("a buffer", BUFFER),
         ("an entry of a directory", ENTRY),
         ("a subscription", SUBSCRIPTION),
+        ("a call on a socket", SOCKET_CALL),
+        ("a socket", SOCKET),
+        ("a lookup of a name", LOOKUP),
+        ("a request of HTTP", REQUEST),
     ];
 
     /// Bytes that go into or out of the guest: between what they take from memory and what they

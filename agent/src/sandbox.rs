@@ -1,8 +1,8 @@
 //! Runs one attempt of a task under its limits, and tells how it ended.
 //!
 //! A guest gets its arguments, environment, stdin, two output streams, a file system of its own, a
-//! clock, random numbers that follow from its program key, and nothing else: no network, no path of
-//! this machine. Every host call is paid for in fuel. The module comes from `modules`; the next stop
+//! clock, random numbers that follow from its program key, and nothing else but what of the network it
+//! was granted: no path of this machine. Every host call is paid for in fuel. The module comes from `modules`; the next stop
 //! is the `executor`.
 
 mod clock;
@@ -13,6 +13,7 @@ mod host;
 mod key;
 mod limiter;
 mod meter;
+mod network;
 mod preview1;
 mod preview2;
 mod stdio;
@@ -48,6 +49,7 @@ use self::{
     guest::{Files, Stdin},
     key::GuestRandom,
     meter::Meter,
+    network::Network,
     preview1::{Descriptors, Listing},
     preview2::Resources,
 };
@@ -175,7 +177,7 @@ impl AttemptSpec<'_> {
 
     fn guest(&self) -> Guest {
         let limits = &self.stage.limits;
-        let has = |capability| self.stage.capabilities.contains(&capability);
+        let allowed = &self.stage.capabilities;
         Guest {
             args: self.args(),
             env: self.env(),
@@ -183,11 +185,11 @@ impl AttemptSpec<'_> {
             stdout: self.stdout.clone(),
             stderr: self.stderr.clone(),
             files: Files::Unused(self.files.clone()),
-            clock: match has(Capability::Clock) {
+            clock: match allowed.iter().any(Capability::has_real_time) {
                 true => Clock::Real { started: Instant::now() },
                 false => Clock::Virtual { slept_ns: 0 },
             },
-            random: match has(Capability::Random) {
+            random: match allowed.iter().any(Capability::has_real_random) {
                 true => GuestRandom::Real,
                 false => GuestRandom::seeded(self.key),
             },
@@ -196,7 +198,7 @@ impl AttemptSpec<'_> {
             descriptors: Descriptors::new(),
             listing: Listing::default(),
             memory: None,
-            resources: Resources::new(),
+            resources: Resources::new(Network::granted(allowed)),
         }
     }
 }

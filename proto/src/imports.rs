@@ -57,7 +57,7 @@ pub const FUNCTIONS: [&str; 46] = [
 ];
 
 /// WASI preview 2: every interface that a component may import.
-const INTERFACES: [&str; 27] = [
+const INTERFACES: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -72,6 +72,8 @@ const INTERFACES: [&str; 27] = [
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",

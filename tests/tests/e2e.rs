@@ -7,6 +7,9 @@ mod guests;
 #[path = "e2e/components.rs"]
 mod components;
 
+#[path = "e2e/network.rs"]
+mod network;
+
 #[path = "e2e/limits.rs"]
 mod limits;
 

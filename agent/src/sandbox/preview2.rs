@@ -3,17 +3,20 @@
 //!
 //! What each function takes and gives is decoded by the bindings of `wasmtime-wasi`; what it does is
 //! in the files beside this one, on the guest itself. Each notes its price, and a hook around every
-//! call takes it. There is no network: sockets can be imported, and none can be made.
+//! call takes it. Sockets are the library's own, for who was granted something to reach with them.
 
 mod cli;
 mod clocks;
 mod descriptors;
 mod errors;
 mod files;
+mod http;
 mod poll;
 mod random;
 mod sockets;
 mod streams;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use wasmtime::{
     CallHook, CallHookHandler, Engine, Store, StoreContextMut,
@@ -25,11 +28,20 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::{Guest, key::GuestRandom, meter};
+use self::http::Http;
+use super::{
+    Guest,
+    key::GuestRandom,
+    meter,
+    network::{Network, SocketPermit},
+};
 
 /// Most descriptors, streams, pollables and errors that a guest holds at once, together. Preview 1
 /// allows 1,024 descriptors, each of which may have some streams here.
 const MAX_RESOURCES: usize = 8192;
+
+/// The same of a guest that has the network: each may hold some of its bytes.
+const MAX_RESOURCES_WITH_NETWORK: usize = 1024;
 
 /// Most handles of a guest's own resources, for which Wasmtime keeps tables.
 const MAX_HANDLES: usize = 100_000;
@@ -41,23 +53,45 @@ const MAX_CALL_BYTES: usize = 4 << 20;
 /// Most bytes that a call on a stream or file moves, as in preview 1: some quantum's worth.
 const MAX_TRANSFER_BYTES: usize = 1 << 20;
 
+/// Functions that are a library's, at one price; which library's is said by its view of the guest.
+macro_rules! library {
+    ($trait:path, $view:ident, $price:expr; $($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        fn $name(&mut self $(, $arg: $type)*) -> $result {
+            self.meter.charge($price);
+            <_ as $trait>::$name(&mut self.$view() $(, $arg)*)
+        }
+    )*};
+}
+
+use library;
+
 /// What a guest holds of the host, by the numbers that its handles stand for.
 pub(crate) struct Resources {
     table: ResourceTable,
     /// Another stream of random numbers, for who asks for insecure ones.
     insecure: Option<GuestRandom>,
-    /// Allows nothing; made when first a function on sockets asks for it.
+    /// What of the network may be reached, if anything.
+    network: Option<Arc<Network>>,
+    /// What sockets go by; made when first a function on sockets asks for it.
     sockets: Option<WasiSocketsCtx>,
+    /// For each open socket, by its number, that there may be one.
+    open_sockets: BTreeMap<u32, SocketPermit>,
+    /// What requests of HTTP go by; made when first a function on them asks for it.
+    http: Option<Box<Http>>,
 }
 
 /// Takes fuel for every call.
 struct Hook;
 
 impl Resources {
-    pub(super) fn new() -> Resources {
+    pub(super) fn new(network: Option<Arc<Network>>) -> Resources {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_RESOURCES);
-        Resources { table, insecure: None, sockets: None }
+        table.set_max_capacity(match network {
+            None => MAX_RESOURCES,
+            Some(_) => MAX_RESOURCES_WITH_NETWORK,
+        });
+        let open_sockets = BTreeMap::new();
+        Resources { table, insecure: None, network, sockets: None, open_sockets, http: None }
     }
 
     /// Keeps a resource of ours under the type that the bindings have for it.
@@ -66,6 +100,11 @@ impl Resources {
     /// When the guest has too many, which ends it.
     fn push<T: Send + 'static, U: 'static>(&mut self, own: T) -> wasmtime::Result<Resource<U>> {
         Ok(Resource::new_own(self.table.push(own)?.rep()))
+    }
+
+    /// The resource if it is of this type of ours, and not a library's.
+    fn find<T: 'static, U: 'static>(&self, resource: &Resource<U>) -> Option<&T> {
+        self.table.get(&Resource::new_borrow(resource.rep())).ok()
     }
 
     /// # Errors
@@ -116,6 +155,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     random_abi::insecure::add_to_linker::<_, Own>(l, |guest| guest)?;
     random_abi::insecure_seed::add_to_linker::<_, Own>(l, |guest| guest)?;
     sockets::link(l)?;
+    http::link(l)?;
     Ok(linker)
 }
 

@@ -77,7 +77,7 @@ fn check_component(bytes: &[u8]) -> Vec<String> {
     if !unknown.is_empty() {
         problems.push(format!(
             "the component imports what Weir does not provide: {}; tasks may import what is of \
-             the world wasi:cli/command, release 0.2",
+             the world wasi:cli/command, and wasi:http/outgoing-handler, release 0.2",
             named(unknown)
         ));
     }
@@ -145,11 +145,11 @@ mod tests {
         let known = r#"(import "wasi:io/poll@0.2.0" (instance))"#;
         let problems = check_text(&format!("(component {known} {inner} {command})"));
         assert_eq!(problems, [] as [String; 0]);
-        let unknown = r#"(import "wasi:http/types@0.2.0" (instance))
+        let unknown = r#"(import "wasi:keyvalue/store@0.2.0" (instance))
             (import "wasi:io/poll@0.3.0" (instance)) (import "f" (func))"#;
         let problems = check_text(&format!("(component {known} {inner} {unknown} {command})"));
         assert!(
-            problems[0].contains("provide: wasi:http/types@0.2.0, wasi:io/poll@0.3.0, f;"),
+            problems[0].contains("provide: wasi:keyvalue/store@0.2.0, wasi:io/poll@0.3.0, f;"),
             "{problems:?}"
         );
         let problems = check_text(&format!("(component {inner})"));

@@ -19,7 +19,13 @@ use crate::files_in;
 
 /// A guest as a component.
 fn component(dir: &TempDir, name: &str) -> PathBuf {
-    let module = fs::read(guest(name)).expect("a guest");
+    component_of(dir, &guest(name))
+}
+
+/// A module of preview 1 as a component.
+pub(crate) fn component_of(dir: &TempDir, module: &Path) -> PathBuf {
+    let name = module.file_stem().expect("a file's name").to_string_lossy();
+    let module = fs::read(module).expect("a guest");
     let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
     let bytes = ComponentEncoder::default()
         .module(&module)
@@ -104,11 +110,11 @@ fn a_component_fails_as_the_module_does() {
 fn a_component_that_no_agent_can_run_is_refused_before_it_is_submitted() {
     let server = Server::fresh();
     let dir = tempfile::tempdir().expect("a directory");
-    let text = r#"(component (import "wasi:http/types@0.2.0" (instance)))"#;
+    let text = r#"(component (import "wasi:keyvalue/store@0.2.0" (instance)))"#;
     let path = dir.path().join("web.wasm");
     fs::write(&path, wat::parse_str(text).expect("text that parses")).expect("a file");
 
     let ran = server.weir(["run"]).arg(&path).run();
 
-    ran.exited_with(125).says(&["wasi:http/types@0.2.0", "does not export wasi:cli/run"]);
+    ran.exited_with(125).says(&["wasi:keyvalue/store@0.2.0", "does not export wasi:cli/run"]);
 }

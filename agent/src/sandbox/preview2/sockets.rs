@@ -1,24 +1,34 @@
-//! `wasi:sockets`: many a component imports it without ever making a socket, so it is there, and what
-//! would make a socket or look up a name is refused.
+//! `wasi:sockets`: the library's own sockets, for attempts that were granted something to reach. Many a
+//! component imports them without ever making one, so they can be imported by all; where nothing is
+//! granted, what would make a socket or look up a name is refused.
+//!
+//! What may be reached is decided in `sandbox/network.rs`. Next: the methods, in `sockets/tcp.rs`,
+//! `sockets/udp.rs` and `sockets/names.rs`.
+
+mod names;
+mod tcp;
+mod udp;
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime_wasi::{
     p2::{
-        DynPollable, Network, SocketError, TcpSocket, UdpSocket,
+        Network, SocketError, SocketResult, TcpSocket, UdpSocket,
         bindings::sockets::{
-            instance_network,
-            ip_name_lookup::{self, ResolveAddressStream},
-            network::{self, ErrorCode, IpAddress, IpAddressFamily},
-            tcp, tcp_create_socket, udp, udp_create_socket,
+            instance_network, ip_name_lookup,
+            network::{self, ErrorCode, IpAddressFamily},
+            tcp as tcp_abi, tcp_create_socket, udp as udp_abi, udp_create_socket,
         },
     },
-    sockets::{WasiSockets, WasiSocketsCtxView},
+    sockets::WasiSocketsCtxView,
 };
 
-use crate::{profile::price, sandbox::Guest};
+use crate::{
+    profile::price,
+    sandbox::{Guest, network::SocketPermit},
+};
 
-/// The number of the network, of which there is one; no table has it.
-const NETWORK: u32 = 0;
+/// Most bytes that the kernel is asked to keep for a socket, each way.
+const MAX_BUFFER_BYTES: u64 = 256 << 10;
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     type Own = HasSelf<Guest>;
@@ -27,23 +37,32 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     network::add_to_linker::<_, Own>(linker, &network::LinkOptions::default(), |guest| guest)?;
     tcp_create_socket::add_to_linker::<_, Own>(linker, |guest| guest)?;
     udp_create_socket::add_to_linker::<_, Own>(linker, |guest| guest)?;
-    // Methods of sockets, of which there are none: it does not matter whose they are.
-    tcp::add_to_linker::<_, WasiSockets>(linker, no_sockets)?;
-    udp::add_to_linker::<_, WasiSockets>(linker, no_sockets)?;
+    tcp_abi::add_to_linker::<_, Own>(linker, |guest| guest)?;
+    udp_abi::add_to_linker::<_, Own>(linker, |guest| guest)?;
     Ok(())
 }
 
-/// Allows nothing.
-fn no_sockets(guest: &mut Guest) -> WasiSocketsCtxView<'_> {
-    let resources = &mut guest.resources;
-    let ctx = resources.sockets.get_or_insert_default();
-    WasiSocketsCtxView { ctx, table: &mut resources.table }
+impl Guest {
+    /// The library's view of the guest; where nothing is granted, it allows nothing.
+    fn sockets(&mut self) -> WasiSocketsCtxView<'_> {
+        let resources = &mut self.resources;
+        let network = resources.network.as_ref();
+        let ctx = resources
+            .sockets
+            .get_or_insert_with(|| network.map(|network| network.context()).unwrap_or_default());
+        WasiSocketsCtxView { ctx, table: &mut resources.table }
+    }
+
+    fn socket_permit(&self) -> SocketResult<SocketPermit> {
+        let network = self.resources.network.as_ref().ok_or(ErrorCode::AccessDenied)?;
+        Ok(network.socket().ok_or(ErrorCode::NewSocketLimit)?)
+    }
 }
 
 impl instance_network::Host for Guest {
     fn instance_network(&mut self) -> wasmtime::Result<Resource<Network>> {
         self.meter.charge(price::CALL);
-        Ok(Resource::new_own(NETWORK))
+        instance_network::Host::instance_network(&mut self.sockets())
     }
 }
 
@@ -52,71 +71,45 @@ impl network::Host for Guest {
         error.downcast()
     }
 
-    /// No error comes from a network.
     fn network_error_code(
         &mut self,
-        _: Resource<wasmtime::Error>,
+        error: Resource<wasmtime::Error>,
     ) -> wasmtime::Result<Option<ErrorCode>> {
         self.meter.charge(price::CALL);
-        Ok(None)
+        let error: &wasmtime::Error = self.resources.get(&error)?;
+        let of_stream = error.downcast_ref::<wasmtime_wasi::sockets::ErrorCode>();
+        let code = of_stream.map(|code| ErrorCode::from(*code));
+        Ok(code.or_else(|| error.downcast_ref::<ErrorCode>().copied()))
     }
 }
 
 impl network::HostNetwork for Guest {
-    fn drop(&mut self, _: Resource<Network>) -> wasmtime::Result<()> {
+    fn drop(&mut self, network: Resource<Network>) -> wasmtime::Result<()> {
         self.meter.charge(price::CALL);
-        Ok(())
+        network::HostNetwork::drop(&mut self.sockets(), network)
     }
 }
 
 impl tcp_create_socket::Host for Guest {
-    fn create_tcp_socket(
-        &mut self,
-        _: IpAddressFamily,
-    ) -> Result<Resource<TcpSocket>, SocketError> {
-        self.meter.charge(price::CALL);
-        Err(ErrorCode::AccessDenied.into())
+    fn create_tcp_socket(&mut self, family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
+        self.meter.charge(price::SOCKET);
+        let permit = self.socket_permit()?;
+        let socket = tcp_create_socket::Host::create_tcp_socket(&mut self.sockets(), family)?;
+        self.resources.open_sockets.insert(socket.rep(), permit);
+        Ok(socket)
     }
 }
 
 impl udp_create_socket::Host for Guest {
     async fn create_udp_socket(
         &mut self,
-        _: IpAddressFamily,
-    ) -> Result<Resource<UdpSocket>, SocketError> {
-        self.meter.charge(price::CALL);
-        Err(ErrorCode::AccessDenied.into())
-    }
-}
-
-impl ip_name_lookup::Host for Guest {
-    fn resolve_addresses(
-        &mut self,
-        _: Resource<Network>,
-        name: String,
-    ) -> Result<Resource<ResolveAddressStream>, SocketError> {
-        self.meter.charge(price::CALL + price::copied(name.len()));
-        Err(ErrorCode::PermanentResolverFailure.into())
-    }
-}
-
-// No name is ever being resolved, so nobody holds one of these.
-impl ip_name_lookup::HostResolveAddressStream for Guest {
-    fn resolve_next_address(
-        &mut self,
-        _: Resource<ResolveAddressStream>,
-    ) -> Result<Option<IpAddress>, SocketError> {
-        Err(ErrorCode::PermanentResolverFailure.into())
-    }
-
-    fn subscribe(
-        &mut self,
-        _: Resource<ResolveAddressStream>,
-    ) -> wasmtime::Result<Resource<DynPollable>> {
-        wasmtime::bail!("no name is being resolved")
-    }
-
-    fn drop(&mut self, _: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
-        Ok(())
+        family: IpAddressFamily,
+    ) -> SocketResult<Resource<UdpSocket>> {
+        self.meter.charge(price::SOCKET);
+        let permit = self.socket_permit()?;
+        let view = &mut self.sockets();
+        let socket = udp_create_socket::Host::create_udp_socket(view, family).await?;
+        self.resources.open_sockets.insert(socket.rep(), permit);
+        Ok(socket)
     }
 }

@@ -1,15 +1,18 @@
-//! `wasi:io/streams`: the three streams and those over files. Nothing in them waits.
+//! `wasi:io/streams`: the three streams and those over files, in which nothing waits, and those of the
+//! network, in which much does. Next: `streams/own.rs` and `streams/library.rs`, what is done on each.
+
+mod library;
+mod own;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
-use wasmtime_wasi_io::bindings::wasi::io::{error, streams};
-
-use super::{MAX_TRANSFER_BYTES, errors::failed, poll::Pollable};
-use crate::{
-    filesystem::{FsError, NodeId},
-    profile::price,
-    sandbox::Guest,
+use wasmtime_wasi_io::bindings::wasi::io::{
+    error,
+    streams::{self, HostInputStream as _},
 };
+
+use super::{MAX_TRANSFER_BYTES, poll::Pollable};
+use crate::{filesystem::NodeId, profile::price, sandbox::Guest};
 
 /// Most bytes of a write that also flushes, as WASI has it.
 const MAX_FLUSHED_BYTES: usize = 4096;
@@ -68,7 +71,10 @@ impl error::HostError for Guest {
 
 impl streams::HostInputStream for Guest {
     fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
-        self.read_stream(&stream, len)
+        match self.own_input(&stream) {
+            Some(_) => self.read_own(&stream, len),
+            None => self.read_library(stream, len),
+        }
     }
 
     async fn blocking_read(
@@ -76,11 +82,14 @@ impl streams::HostInputStream for Guest {
         stream: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<Vec<u8>> {
-        self.read_stream(&stream, len)
+        match self.own_input(&stream) {
+            Some(_) => self.read_own(&stream, len),
+            None => self.blocking_read_library(stream, len).await,
+        }
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
-        self.read_stream(&stream, len).map(|bytes| bytes.len() as u64)
+        self.read(stream, len).map(|bytes| bytes.len() as u64)
     }
 
     async fn blocking_skip(
@@ -88,35 +97,52 @@ impl streams::HostInputStream for Guest {
         stream: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        self.read_stream(&stream, len).map(|bytes| bytes.len() as u64)
+        self.blocking_read(stream, len).await.map(|bytes| bytes.len() as u64)
     }
 
     fn subscribe(
         &mut self,
-        _: Resource<DynInputStream>,
+        stream: Resource<DynInputStream>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
         self.meter.charge(price::CALL);
-        self.resources.push(Pollable::Ready)
+        match self.own_input(&stream) {
+            Some(_) => self.resources.push(Pollable::Ready),
+            None => streams::HostInputStream::subscribe(&mut self.resources.table, stream),
+        }
     }
 
     async fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
         self.meter.charge(price::CALL);
-        match self.resources.remove(&stream)? {
-            Input::Stdin => {}
-            Input::File(node, _) => self.files.get().release(node),
+        match self.own_input(&stream) {
+            Some(input) => {
+                self.resources.remove::<Input, _>(&stream)?;
+                match input {
+                    Input::Stdin => {}
+                    Input::File(node, _) => self.files.get().release(node),
+                }
+                Ok(())
+            }
+            None => streams::HostInputStream::drop(&mut self.resources.table, stream).await,
         }
-        Ok(())
     }
 }
 
 impl streams::HostOutputStream for Guest {
-    fn check_write(&mut self, _: Resource<DynOutputStream>) -> StreamResult<u64> {
-        self.meter.charge(price::CALL);
-        Ok(MAX_TRANSFER_BYTES as u64)
+    fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
+        match self.own_output(&stream) {
+            Some(_) => {
+                self.meter.charge(price::CALL);
+                Ok(MAX_TRANSFER_BYTES as u64)
+            }
+            None => self.check_write_library(stream),
+        }
     }
 
     fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
-        self.write_stream(&stream, &bytes, MAX_TRANSFER_BYTES)
+        match self.own_output(&stream) {
+            Some(_) => self.write_own(&stream, &bytes, MAX_TRANSFER_BYTES),
+            None => self.write_library(stream, bytes),
+        }
     }
 
     async fn blocking_write_and_flush(
@@ -124,29 +150,47 @@ impl streams::HostOutputStream for Guest {
         stream: Resource<DynOutputStream>,
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
-        self.write_stream(&stream, &bytes, MAX_FLUSHED_BYTES)
+        match self.own_output(&stream) {
+            Some(_) => self.write_own(&stream, &bytes, MAX_FLUSHED_BYTES),
+            None => self.write_and_flush_library(stream, bytes).await,
+        }
     }
 
-    fn flush(&mut self, _: Resource<DynOutputStream>) -> StreamResult<()> {
+    fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
         self.meter.charge(price::CALL);
-        Ok(())
+        match self.own_output(&stream) {
+            Some(_) => Ok(()),
+            None => streams::HostOutputStream::flush(&mut self.resources.table, stream),
+        }
     }
 
-    async fn blocking_flush(&mut self, _: Resource<DynOutputStream>) -> StreamResult<()> {
+    async fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
         self.meter.charge(price::CALL);
-        Ok(())
+        match self.own_output(&stream) {
+            Some(_) => Ok(()),
+            None => {
+                let table = &mut self.resources.table;
+                streams::HostOutputStream::blocking_flush(table, stream).await
+            }
+        }
     }
 
     fn subscribe(
         &mut self,
-        _: Resource<DynOutputStream>,
+        stream: Resource<DynOutputStream>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
         self.meter.charge(price::CALL);
-        self.resources.push(Pollable::Ready)
+        match self.own_output(&stream) {
+            Some(_) => self.resources.push(Pollable::Ready),
+            None => streams::HostOutputStream::subscribe(&mut self.resources.table, stream),
+        }
     }
 
     fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
-        self.write_zeroes_within(&stream, len, MAX_TRANSFER_BYTES)
+        match self.own_output(&stream) {
+            Some(_) => self.write_zeroes_own(&stream, len, MAX_TRANSFER_BYTES),
+            None => self.write_library(stream, zeroes(len, MAX_TRANSFER_BYTES)),
+        }
     }
 
     async fn blocking_write_zeroes_and_flush(
@@ -154,7 +198,10 @@ impl streams::HostOutputStream for Guest {
         stream: Resource<DynOutputStream>,
         len: u64,
     ) -> StreamResult<()> {
-        self.write_zeroes_within(&stream, len, MAX_FLUSHED_BYTES)
+        match self.own_output(&stream) {
+            Some(_) => self.write_zeroes_own(&stream, len, MAX_FLUSHED_BYTES),
+            None => self.write_and_flush_library(stream, zeroes(len, MAX_FLUSHED_BYTES)).await,
+        }
     }
 
     fn splice(
@@ -163,9 +210,15 @@ impl streams::HostOutputStream for Guest {
         from: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        let bytes = self.read_stream(&from, len)?;
-        self.write_stream(&stream, &bytes, MAX_TRANSFER_BYTES)?;
-        Ok(bytes.len() as u64)
+        let to = || Resource::<DynOutputStream>::new_borrow(stream.rep());
+        let room = match self.own_output(&stream) {
+            Some(_) => MAX_TRANSFER_BYTES as u64,
+            None => self.check_write_library(to())?,
+        };
+        let bytes = self.read(from, len.min(room))?;
+        let moved = bytes.len() as u64;
+        self.write(to(), bytes)?;
+        Ok(moved)
     }
 
     async fn blocking_splice(
@@ -174,104 +227,49 @@ impl streams::HostOutputStream for Guest {
         from: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        streams::HostOutputStream::splice(self, stream, from, len)
+        let to = || Resource::<DynOutputStream>::new_borrow(stream.rep());
+        if self.own_output(&stream).is_none() {
+            self.resources.table.get_mut(&to())?.write_ready().await?;
+        }
+        let room = match self.own_output(&stream) {
+            Some(_) => MAX_TRANSFER_BYTES as u64,
+            None => self.check_write_library(to())?,
+        };
+        let bytes = self.blocking_read(from, len.min(room)).await?;
+        let moved = bytes.len() as u64;
+        self.write(to(), bytes)?;
+        Ok(moved)
     }
 
     async fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
         self.meter.charge(price::CALL);
-        match self.resources.remove(&stream)? {
-            Output::Stdout | Output::Stderr => {}
-            Output::File(node, _) | Output::Append(node) => self.files.get().release(node),
+        match self.own_output(&stream) {
+            Some(output) => {
+                self.resources.remove::<Output, _>(&stream)?;
+                match output {
+                    Output::Stdout | Output::Stderr => {}
+                    Output::File(node, _) | Output::Append(node) => self.files.get().release(node),
+                }
+                Ok(())
+            }
+            None => streams::HostOutputStream::drop(&mut self.resources.table, stream).await,
         }
-        Ok(())
     }
 }
 
 impl Guest {
-    /// Reads at most `len` bytes, as many as there are and one call moves.
-    ///
-    /// # Errors
-    /// `Closed` at the end.
-    fn read_stream(
-        &mut self,
-        stream: &Resource<DynInputStream>,
-        len: u64,
-    ) -> StreamResult<Vec<u8>> {
-        self.meter.charge(price::FILE_CALL);
-        let input = *self.resources.get(stream).map_err(StreamError::Trap)?;
-        let left = match input {
-            Input::Stdin => self.stdin.view.len().saturating_sub(self.stdin.position),
-            Input::File(node, position) => {
-                self.files.get().stat(node).size_bytes.saturating_sub(position)
-            }
-        };
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        if left == 0 {
-            return Err(StreamError::Closed);
-        }
-        let mut bytes = vec![0; len.min(left).min(MAX_TRANSFER_BYTES as u64) as usize];
-        let read = match input {
-            Input::Stdin => {
-                self.stdin.view.read_at(self.stdin.position, &mut bytes).map_err(FsError::Disk)
-            }
-            Input::File(node, position) => self.files.get().read(node, position, &mut bytes),
-        };
-        let read = read.map_err(failed)?;
-        bytes.truncate(read);
-        self.meter.charge(price::copied(read));
-        match self.resources.get_mut(stream).map_err(StreamError::Trap)? {
-            Input::Stdin => self.stdin.position += read as u64,
-            Input::File(_, position) => *position += read as u64,
-        }
-        Ok(bytes)
+    /// The stream, if it is one of ours.
+    fn own_input(&self, stream: &Resource<DynInputStream>) -> Option<Input> {
+        self.resources.find(stream).copied()
     }
 
-    /// Writes all of `bytes`.
-    ///
-    /// # Errors
-    /// Ends the guest where those are more than it was told that it may write.
-    fn write_stream(
-        &mut self,
-        stream: &Resource<DynOutputStream>,
-        bytes: &[u8],
-        most: usize,
-    ) -> StreamResult<()> {
-        self.meter.charge(price::FILE_CALL + price::copied(bytes.len()));
-        if bytes.len() > most {
-            let text = format!("it writes {} bytes at once where {most} fit", bytes.len());
-            return Err(StreamError::Trap(wasmtime::Error::msg(text)));
-        }
-        let output = self.resources.get_mut(stream).map_err(StreamError::Trap)?;
-        match output {
-            Output::Stdout => {
-                self.stdout.append(bytes).map_err(|over| StreamError::Trap(over.into()))
-            }
-            Output::Stderr => {
-                self.stderr.append(bytes).map_err(|over| StreamError::Trap(over.into()))
-            }
-            Output::File(node, position) => {
-                self.files.get().write(*node, *position, bytes).map_err(failed)?;
-                *position += bytes.len() as u64;
-                Ok(())
-            }
-            Output::Append(node) => {
-                let files = self.files.get();
-                let end = files.stat(*node).size_bytes;
-                files.write(*node, end, bytes).map_err(failed)
-            }
-        }
+    /// As `own_input`.
+    fn own_output(&self, stream: &Resource<DynOutputStream>) -> Option<Output> {
+        self.resources.find(stream).copied()
     }
+}
 
-    fn write_zeroes_within(
-        &mut self,
-        stream: &Resource<DynOutputStream>,
-        len: u64,
-        most: usize,
-    ) -> StreamResult<()> {
-        // One more than fits is refused as any number is.
-        let len = len.min(most as u64 + 1) as usize;
-        self.write_stream(stream, &vec![0; len], most)
-    }
+/// One more than fits is refused as any number is.
+fn zeroes(len: u64, most: usize) -> Vec<u8> {
+    vec![0; len.min(most as u64 + 1) as usize]
 }

@@ -51,11 +51,14 @@ async fn a_trap_has_its_kind_and_names_its_functions() {
 #[tokio::test]
 async fn unknown_imports_are_all_named_and_a_component_must_be_a_command() {
     let reason = refused(
-        r#"(component (import "wasi:http/types@0.2.0" (instance))
+        r#"(component (import "wasi:keyvalue/store@0.2.0" (instance))
             (import "wasi:cli/exit@0.2.9" (instance)) (import "wasi:cli/exit@0.3.0" (instance))
             (import "env" (func)))"#,
     );
-    assert!(reason.contains("`wasi:http/types@0.2.0`, `wasi:cli/exit@0.3.0`, `env`"), "{reason}");
+    assert!(
+        reason.contains("`wasi:keyvalue/store@0.2.0`, `wasi:cli/exit@0.3.0`, `env`"),
+        "{reason}"
+    );
     assert!(!reason.contains("0.2.9"), "{reason}");
     let reason = refused("(component)");
     assert!(reason.contains("does not export `wasi:cli/run`"), "{reason}");
