@@ -4,6 +4,8 @@
 //! its reason, whatever Wasmtime's default is today. The pool's sizes are the agent's own affair.
 //! The next stop is the sandbox that runs attempts under it, `sandbox`.
 
+mod variant;
+
 use std::{
     fmt::Write as _,
     hash::{Hash, Hasher},
@@ -16,6 +18,8 @@ use wasmtime::{
     PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
 };
 use weir_proto::digest::Digest;
+
+pub use self::variant::{Allocation, Target, Variant};
 
 /// The profile's name, as leases and agents carry it.
 pub const PROFILE: &str = "weir-1";
@@ -113,8 +117,12 @@ pub const MAX_TRAP_FRAMES: usize = 16;
 /// So this is also the most that one memory can hold, 64-bit ones included.
 pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
 
+/// Largest image of data segments that may be mostly empty. A module whose segments lie further apart
+/// has none, and is billed for their bytes.
+const MAX_SPARSE_IMAGE_BYTES: u64 = 16 << 20;
+
 /// Most elements of one table; the largest known compilers' output has tens of thousands.
-const MAX_TABLE_ELEMENTS: usize = 1 << 17;
+pub const MAX_TABLE_ELEMENTS: usize = 1 << 17;
 
 /// Most bytes of Wasmtime's own bookkeeping for one instance; it grows with functions and globals.
 const MAX_INSTANCE_BYTES: usize = 8 << 20;
@@ -136,9 +144,15 @@ const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 /// # Errors
 /// Whatever Wasmtime says when the host cannot do it, such as too little address space.
 pub fn engine(max_instances: u32) -> wasmtime::Result<Engine> {
-    let mut config = config();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
-    Engine::new(&config)
+    engine_of(Variant::default(), max_instances)
+}
+
+/// Makes an engine that runs guests in another way than agents do, with the same results.
+///
+/// # Errors
+/// As of `engine`, and when Wasmtime cannot compile for what the variant asks for.
+pub fn engine_of(variant: Variant, max_instances: u32) -> wasmtime::Result<Engine> {
+    variant.engine(max_instances)
 }
 
 /// Makes an engine that compiles for every engine of this profile and has no pool: it never runs
@@ -238,7 +252,7 @@ fn memory(config: &mut Config) {
     config.table_lazy_init(true);
     // Data segments become a copy-on-write image: instantiation is then free, in time and in fuel.
     config.memory_init_cow(true);
-    config.memory_guaranteed_dense_image_size(16 << 20);
+    config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE_BYTES);
 }
 
 fn pooling(max_instances: u32) -> PoolingAllocationConfig {
@@ -284,6 +298,9 @@ pub fn definition() -> String {
     }
     let _ = writeln!(text, "{} copied bytes cost {} fuel", 1000, price::copied(1000));
     let _ = writeln!(text, "{} random bytes cost {} fuel", 1000, price::random(1000));
+    let _ = writeln!(text, "a table has at most {MAX_TABLE_ELEMENTS} elements");
+    // Wasmtime does not list it.
+    let _ = writeln!(text, "an image may be mostly empty up to {MAX_SPARSE_IMAGE_BYTES} bytes");
     let mut config = Config::new();
     code(&mut config);
     features(&mut config);

@@ -62,7 +62,7 @@ use crate::{
     data::DataError,
     filesystem::{FileSystemSpec, Moved, OutputError},
     modules::{Loaded, Pre, ReadyModule},
-    profile::{self, QUANTUM_FUEL},
+    profile::{self, QUANTUM_FUEL, Variant},
 };
 
 /// Longest wall time that is told apart from for ever; timers cannot carry much more.
@@ -209,7 +209,16 @@ impl Sandbox {
     /// # Errors
     /// `Engine` when the host cannot do it.
     pub fn new(config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let engine = profile::engine(config.max_instances).map_err(SandboxError::Engine)?;
+        Sandbox::of(Variant::default(), config)
+    }
+
+    /// As `new`, for guests that are run in another way, with the same results.
+    ///
+    /// # Errors
+    /// `Engine` when the host cannot do it.
+    pub fn of(variant: Variant, config: SandboxConfig) -> Result<Sandbox, SandboxError> {
+        let engine = profile::engine_of(variant, config.max_instances);
+        let engine = engine.map_err(SandboxError::Engine)?;
         let linker = host::linker(&engine).map_err(SandboxError::Engine)?;
         let components = preview2::linker(&engine).map_err(SandboxError::Engine)?;
         let (imports, fingerprint) = (host::Imports::all(), profile::fingerprint(&engine));

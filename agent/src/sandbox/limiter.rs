@@ -8,7 +8,7 @@ use wasmtime::ResourceLimiter;
 use weir_proto::outcome::Exceeded;
 
 use crate::profile::{
-    MAX_INSTANCES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_MEMORY_BYTES,
+    MAX_INSTANCES_PER_COMPONENT, MAX_MEMORIES_PER_MODULE, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS,
     MAX_TABLES_PER_COMPONENT,
 };
 
@@ -82,8 +82,8 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The guest's maximum, or what the pool has for each table.
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        // The guest's maximum, or what the profile has for each table, whether or not there is a pool.
+        if desired > maximum.unwrap_or(MAX_TABLE_ELEMENTS).min(MAX_TABLE_ELEMENTS) {
             return Ok(false);
         }
         let more = desired.saturating_sub(current) as u64;

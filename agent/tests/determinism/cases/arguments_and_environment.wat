@@ -1,0 +1,10 @@
+;; Arguments and environment, byte by byte.
+(func (export "_start")
+    (call $is (call $args_sizes_get (i32.const 9000) (i32.const 9004)) (i32.const 0))
+    (call $tell (i64.load (i32.const 9000)))
+    (call $is (call $args_get (i32.const 9100) (i32.const 8192)) (i32.const 0))
+    (call $dump (i32.const 8192) (i32.const 8216)) (call $tell32 (i32.load (i32.const 9104)))
+    (call $is (call $environ_sizes_get (i32.const 9000) (i32.const 9004)) (i32.const 0))
+    (call $tell (i64.load (i32.const 9000)))
+    (call $is (call $environ_get (i32.const 9100) (i32.const 8192)) (i32.const 0))
+    (call $dump (i32.const 8192) (i32.const 8216)) (call $end))

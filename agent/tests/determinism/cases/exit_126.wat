@@ -1,0 +1,3 @@
+;; The exit code 126.
+(func (export "_start")
+    (call $proc_exit (i32.const 126)) unreachable)

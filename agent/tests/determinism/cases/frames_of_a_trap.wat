@@ -1,0 +1,11 @@
+;; The innermost frames of a deep stack, through a table and a tail call.
+(type $f (func (param i32)))
+(table $t 2 funcref)
+(elem $t (i32.const 0) $down $last)
+(func $down (param $n i32)
+    (if (local.get $n)
+        (then (call_indirect $t (type $f) (i32.sub (local.get $n) (i32.const 1)) (i32.const 0)))
+        (else (return_call $last (local.get $n)))))
+(func $last (param i32) unreachable)
+(func (export "_start")
+    (call $down (i32.const 30)))

@@ -1,0 +1,4 @@
+;; More in `/out` than is allowed ends the guest.
+(func (export "_start") (local $fd i32)
+    (local.set $fd (call $open (i32.const 1056) (i32.const 5) (i32.const 1) (i64.const 0xfffffff)))
+    (loop $l (drop (call $write (local.get $fd) (i32.const 0) (i32.const 60000))) (br $l)))

@@ -1,0 +1,13 @@
+;; Polling stdin, stdout, what is no descriptor, and two clocks at once: which are ready.
+(func (export "_start")
+    (i64.store (i32.const 8192) (i64.const 1)) (i32.store (i32.const 8208) (i32.const 1))
+    (i64.store (i32.const 8216) (i64.const 1000))
+    (i64.store (i32.const 8240) (i64.const 2)) (i32.store8 (i32.const 8248) (i32.const 1)) (i32.store (i32.const 8256) (i32.const 0))
+    (i64.store (i32.const 8288) (i64.const 3)) (i32.store8 (i32.const 8296) (i32.const 2)) (i32.store (i32.const 8304) (i32.const 1))
+    (i64.store (i32.const 8336) (i64.const 4)) (i32.store8 (i32.const 8344) (i32.const 1)) (i32.store (i32.const 8352) (i32.const 77))
+    (i64.store (i32.const 8384) (i64.const 5)) (i32.store (i32.const 8400) (i32.const 0))
+    (i64.store (i32.const 8408) (i64.const 1577836800000000000)) (i32.store16 (i32.const 8424) (i32.const 1))
+    (call $tell32 (call $poll_oneoff (i32.const 8192) (i32.const 8600) (i32.const 5) (i32.const 9016)))
+    (call $tell32 (i32.load (i32.const 9016))) (call $dump (i32.const 8600) (i32.const 8760))
+    (call $tell32 (call $poll_oneoff (i32.const 8192) (i32.const 8600) (i32.const 1) (i32.const 9016)))
+    (call $tell32 (i32.load (i32.const 9016))) (call $dump (i32.const 8600) (i32.const 8632)) (call $end))

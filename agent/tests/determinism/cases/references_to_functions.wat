@@ -1,0 +1,15 @@
+;; References that are kept in locals, tables and globals, and called.
+(type $f (func (param i64) (result i64)))
+(table $t 8 (ref null $f))
+(global $g (mut (ref null $f)) (ref.func $twice))
+(elem declare func $next)
+(func $twice (param i64) (result i64) (i64.mul (local.get 0) (i64.const 2)))
+(func $next (param i64) (result i64) (i64.add (local.get 0) (i64.const 1)))
+(func (export "_start") (local $n i32) (local $x i64)
+    (table.fill $t (i32.const 0) (ref.func $next) (i32.const 8)) (table.set $t (i32.const 3) (global.get $g))
+    (loop $l
+        (local.set $x (call_ref $f (local.get $x) (table.get $t (local.get $n))))
+        (local.set $x (call_ref $f (local.get $x) (ref.as_non_null (global.get $g))))
+        (call $tell (local.get $x))
+        (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 8))))
+    (call $end))

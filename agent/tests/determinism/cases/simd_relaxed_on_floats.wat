@@ -1,0 +1,22 @@
+;; Relaxed SIMD, where processors differ unless it is pinned, over NaNs and infinities.
+(data (i32.const 8192) "\01\00\a0\7f\00\00\80\7f\00\00\80\bf\01\00\00\00"
+    "\00\00\80\3f\00\00\80\ff\45\23\c1\ff\00\00\00\80"
+    "\db\0f\49\40\00\00\00\00\ff\ff\7f\7f\01\00\00\34")
+(func (export "_start")
+    (call $tell128 (i8x16.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i16x8.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i32x4.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i64x2.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i32x4.relaxed_dot_i8x16_i7x16_add_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (f32x4.relaxed_min (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f32x4.relaxed_max (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f64x2.relaxed_min (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f64x2.relaxed_max (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i8x16.relaxed_swizzle (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i16x8.relaxed_q15mulr_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i16x8.relaxed_dot_i8x16_i7x16_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i32x4.relaxed_trunc_f32x4_s (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f32x4_u (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f64x2_s_zero (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f64x2_u_zero (v128.load (i32.const 8192))))
+    (call $end))

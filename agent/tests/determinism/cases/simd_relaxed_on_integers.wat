@@ -1,0 +1,22 @@
+;; Relaxed SIMD with indexes and products beyond what the operators promise.
+(data (i32.const 8192) "\00\01\7f\80\81\ff\10\20\fe\7e\40\c0\55\aa\03\f0"
+    "\ff\02\7f\80\01\ff\f0\0f\00\81\41\3f\aa\55\ff\07"
+    "\04\08\0f\10\1f\80\00\01\02\03\ff\0e\0d\0c\0b\0a")
+(func (export "_start")
+    (call $tell128 (i8x16.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i16x8.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i32x4.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i64x2.relaxed_laneselect (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (i32x4.relaxed_dot_i8x16_i7x16_add_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208)) (v128.load (i32.const 8224))))
+    (call $tell128 (f32x4.relaxed_min (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f32x4.relaxed_max (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f64x2.relaxed_min (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (f64x2.relaxed_max (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i8x16.relaxed_swizzle (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i16x8.relaxed_q15mulr_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i16x8.relaxed_dot_i8x16_i7x16_s (v128.load (i32.const 8192)) (v128.load (i32.const 8208))))
+    (call $tell128 (i32x4.relaxed_trunc_f32x4_s (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f32x4_u (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f64x2_s_zero (v128.load (i32.const 8192))))
+    (call $tell128 (i32x4.relaxed_trunc_f64x2_u_zero (v128.load (i32.const 8192))))
+    (call $end))

@@ -1,0 +1,12 @@
+;; A million calls on one frame, even and odd in turn, with arguments of all types.
+(func $even (param i32 i64 f32 f64) (result i64)
+    (if (result i64) (i32.eqz (local.get 0)) (then (local.get 1))
+        (else (return_call $odd (i32.sub (local.get 0) (i32.const 1)) (i64.add (local.get 1) (i64.const 3))
+            (f32.add (local.get 2) (f32.const 0.1)) (f64.sub (local.get 3) (f64.const 0.1))))))
+(func $odd (param i32 i64 f32 f64) (result i64)
+    (if (result i64) (i32.eqz (local.get 0)) (then (i64.reinterpret_f64 (local.get 3)))
+        (else (return_call $even (i32.sub (local.get 0) (i32.const 1)) (i64.xor (local.get 1) (i64.const 5))
+            (local.get 2) (local.get 3)))))
+(func (export "_start")
+    (call $tell (call $even (i32.const 1000000) (i64.const 0) (f32.const 0) (f64.const 0)))
+    (call $tell (call $even (i32.const 100001) (i64.const 0) (f32.const 0) (f64.const 0))) (call $end))

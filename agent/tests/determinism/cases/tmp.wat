@@ -1,0 +1,13 @@
+;; A file in `/tmp`: written, read back, renamed, removed.
+(func (export "_start") (local $fd i32)
+    (local.set $fd (call $open (i32.const 1024) (i32.const 5) (i32.const 1) (i64.const 0xfffffff)))
+    (call $is (call $random_get (i32.const 20000) (i32.const 80000)) (i32.const 0))
+    (call $tell32 (call $write (local.get $fd) (i32.const 20000) (i32.const 80000)))
+    (i32.store (i32.const 9000) (i32.const 8192)) (i32.store (i32.const 9004) (i32.const 64))
+    (call $tell32 (call $fd_pread (local.get $fd) (i32.const 9000) (i32.const 1) (i64.const 65520) (i32.const 9016)))
+    (call $dump (i32.const 8192) (i32.const 8256))
+    (call $tell32 (call $path_rename (i32.const 3) (i32.const 1024) (i32.const 5) (i32.const 3) (i32.const 1040) (i32.const 5)))
+    (call $tell32 (call $open (i32.const 1024) (i32.const 5) (i32.const 0) (i64.const 0xfffffff)))
+    (call $tell32 (call $path_unlink_file (i32.const 3) (i32.const 1040) (i32.const 5)))
+    (call $tell32 (call $fd_pread (local.get $fd) (i32.const 9000) (i32.const 1) (i64.const 79990) (i32.const 9016)))
+    (call $tell32 (i32.load (i32.const 9016))) (call $end))
