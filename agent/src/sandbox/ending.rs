@@ -133,7 +133,17 @@ fn kind(trap: wasmtime::Trap) -> &'static str {
         Trap::AllocationTooLarge => "allocation_too_large",
         Trap::CastFailure => "cast_failure",
         Trap::UncaughtException => "uncaught_exception",
-        // The rest belongs to components, threads and stack switching, which this profile has not.
+        Trap::CannotEnterComponent => "cannot_enter_component",
+        Trap::CannotLeaveComponent => "cannot_leave_component",
+        Trap::CannotBlockSyncTask => "cannot_block_sync_task",
+        Trap::InvalidChar => "invalid_char",
+        Trap::StringOutOfBounds => "string_out_of_bounds",
+        Trap::ListOutOfBounds => "list_out_of_bounds",
+        Trap::InvalidDiscriminant => "invalid_discriminant",
+        Trap::UnalignedPointer => "unaligned_pointer",
+        Trap::ReferenceCountOverflow => "reference_count_overflow",
+        // The rest belongs to threads, asynchronous components, stack switching and other ways to
+        // run, which this profile has not, and to checks of Wasmtime's own code.
         _ => "other",
     }
 }

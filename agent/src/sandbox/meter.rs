@@ -4,6 +4,8 @@
 //! Setting a store's fuel restarts Wasmtime's own count to the next yield, so a guest that calls the
 //! host often would never yield: the wrapper counts the quantum as well, and yields by itself.
 
+use std::time::{Duration, Instant};
+
 use wasmtime::{AsContextMut, Trap};
 
 use super::Guest;
@@ -20,11 +22,17 @@ pub(crate) struct Meter {
     bill: u64,
     /// A priced host call yields when no more fuel than this is left.
     yield_at: u64,
+    /// When it last rested, see `rest`.
+    rested: Instant,
 }
+
+/// How long a guest goes on, at least, that calls what costs nothing and may take long: some quanta.
+const REST_AFTER: Duration = Duration::from_millis(1);
 
 impl Meter {
     pub(super) fn new(limit: u64) -> Meter {
-        Meter { limit, left: limit, bill: 0, yield_at: limit.saturating_sub(QUANTUM_FUEL) }
+        let yield_at = limit.saturating_sub(QUANTUM_FUEL);
+        Meter { limit, left: limit, bill: 0, yield_at, rested: Instant::now() }
     }
 
     /// Adds to what the current host call costs.
@@ -93,4 +101,13 @@ pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmti
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+/// Yields if it did not for a while, by the clock: where fuel tells nothing. The guest cannot see it.
+pub(super) async fn rest(mut store: impl AsContextMut<Data = Guest>) {
+    let mut store = store.as_context_mut();
+    if store.data().meter.rested.elapsed() >= REST_AFTER {
+        tokio::task::yield_now().await;
+        store.data_mut().meter.rested = Instant::now();
+    }
 }

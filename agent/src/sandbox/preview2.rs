@@ -184,9 +184,13 @@ impl CallHookHandler<Guest> for Hook {
             {
                 meter::settle(&mut store).await
             }
-            CallHook::ReturningFromHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => {
+            // What a helper of Wasmtime's did costs nothing, such as copying a string from one
+            // component to another, and that may be as long as memory.
+            CallHook::ReturningFromHost => {
+                meter::rest(&mut store).await;
                 Ok(())
             }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! every time. Real ones are in `tests/tests/e2e/components.rs`.
 
 mod text;
+mod traps;
 
 use std::time::{Duration, Instant};
 
