@@ -17,7 +17,7 @@ mod pieces;
 mod resolve;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, ops::Bound, path::PathBuf, sync::Arc};
 

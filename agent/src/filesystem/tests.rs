@@ -1,7 +1,7 @@
 //! The guest's file system against a model, and its special rules one by one.
 
 mod disk;
-mod model;
+pub(crate) mod model;
 mod output;
 mod rules;
 
@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn it_does_what_a_model_does(ops in proptest::collection::vec(model::op(), 1..120)) {
         let mut fs = Setup::default().input("/in/f", b"an input", false).make();
-        let mut model = Model::new(b"an input");
+        let mut model = Model::new(b"an input", &[]);
         let mut handles = Vec::new();
         for op in &ops {
             let real = op.on_file_system(&mut fs, &mut handles);

@@ -1,5 +1,5 @@
-//! Modules at random: changed guests, and valid ones that do what they should not. None may make the
-//! agent panic or hang; a leaked instance would fill the pool, which ends as `Busy`.
+//! Modules and components at random: changed guests, and valid ones that do what they should not. None
+//! may make the agent panic or hang; a leaked instance would fill the pool, which ends as `Busy`.
 //!
 //! Takes a second of each kind, or as many as `WEIR_FUZZ_SECONDS` says: `make fuzz`. A case that fails
 //! is kept in a file and run with all tests from then on.
@@ -16,11 +16,11 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use tokio::runtime::Builder;
-use wasmtime::Module;
+use wasmtime::{Module, component::Component};
 use weir_proto::{digest::Digest, job::StageSpec, limits::Limits};
 
 use super::{
-    Loaded, OutputBuffer,
+    Loaded, OutputBuffer, preview2,
     tests::running::{SANDBOX, attempt, stage},
 };
 
@@ -72,11 +72,16 @@ fn found_dir() -> Found {
     Found { dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sandbox/fuzz") }
 }
 
-/// Compiles and runs it, if it is a module at all; whether it was.
+/// Compiles and runs it, if it is a module or component at all; whether it was.
 fn run(bytes: &[u8]) -> bool {
     let began = Instant::now();
-    let Ok(module) = Module::new(SANDBOX.engine(), bytes) else { return false };
-    let Ok(ready) = SANDBOX.connect(&Loaded::Module(module)) else { return true };
+    let engine = SANDBOX.engine();
+    let module = Module::new(engine, bytes).map(Loaded::Module);
+    let Ok(loaded) = module.or_else(|_| Component::new(engine, bytes).map(Loaded::Component))
+    else {
+        return false;
+    };
+    let Ok(ready) = SANDBOX.connect(&loaded) else { return true };
     let limits = Limits { fuel: 10_000, memory_bytes: 64 << 20, ..stage().limits };
     let stage = StageSpec { limits, ..stage() };
     let output = OutputBuffer::new(1 << 20);
@@ -116,14 +121,10 @@ fn modules_that_were_found_once_end_well() {
     }
 }
 
-#[test]
-fn no_bytes_make_the_agent_panic_or_hang() {
-    let guests = whole_guests();
+/// Runs guests with some of their bytes changed.
+fn run_changed(guests: &[Vec<u8>]) {
     for_a_while(1, |random| {
-        let mut bytes = match random.next_u32() % 8 {
-            0 => b"\0asm\x01\0\0\0".to_vec(),
-            _ => guests[random.next_u32() as usize % guests.len()].clone(),
-        };
+        let mut bytes = guests[random.next_u32() as usize % guests.len()].clone();
         for _ in 0..=random.next_u32() % 4 {
             let at = random.next_u32() as usize % bytes.len();
             match random.next_u32() % 4 {
@@ -135,6 +136,19 @@ fn no_bytes_make_the_agent_panic_or_hang() {
         }
         run_kept(&bytes);
     });
+}
+
+#[test]
+fn no_bytes_make_the_agent_panic_or_hang() {
+    let mut guests = whole_guests();
+    guests.push(b"\0asm\x01\0\0\0".to_vec());
+    run_changed(&guests);
+}
+
+#[test]
+fn no_bytes_of_components_make_the_agent_panic_or_hang() {
+    let texts = preview2::tests::small_components();
+    run_changed(&texts.map(|text| wat::parse_str(text).expect("text that parses")));
 }
 
 /// An expression of a number, not deeper than so many.

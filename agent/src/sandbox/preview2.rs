@@ -196,4 +196,4 @@ impl CallHookHandler<Guest> for Hook {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,7 +4,7 @@ mod op;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub(super) use self::op::{Op, op};
+pub(crate) use self::op::{Op, Value, op};
 use super::super::{FileType, OpenOptions, Refusal, resolve::LastLink};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ struct Node {
 }
 
 #[derive(Debug)]
-pub(super) struct Model {
+pub(crate) struct Model {
     paths: BTreeMap<String, usize>,
     nodes: Vec<Node>,
     /// Open nodes; closed ones are absent.
@@ -36,7 +36,7 @@ struct Place {
     needs_directory: bool,
 }
 
-pub(super) type Answer<T> = Result<T, Refusal>;
+pub(crate) type Answer<T> = Result<T, Refusal>;
 
 fn area(path: &str) -> &'static str {
     ["/tmp", "/out"].into_iter().find(|area| path.starts_with(area)).unwrap_or("")
@@ -47,13 +47,22 @@ fn parent(path: &str) -> &str {
 }
 
 impl Model {
-    pub(super) fn new(input: &[u8]) -> Model {
+    /// With an input at `/in/f`, and others.
+    pub(crate) fn new(input: &[u8], others: &[(&str, &[u8])]) -> Model {
         let mut model = Model { paths: BTreeMap::new(), nodes: Vec::new(), handles: Vec::new() };
         for dir in ["", "/in", "/out", "/tmp"] {
             model.add(dir, Is::Directory);
         }
         model.add("/in/f", Is::File(input.to_vec()));
+        for (path, bytes) in others {
+            model.add(path, Is::File(bytes.to_vec()));
+        }
         model
+    }
+
+    /// Whether an open handle is one of a directory.
+    pub(crate) fn is_directory(&self, handle: usize) -> Option<bool> {
+        Some(self.nodes[self.handle(handle)?].is == Is::Directory)
     }
 
     fn add(&mut self, path: &str, is: Is) -> usize {

@@ -68,6 +68,12 @@ impl Guest {
         let files = self.files.get();
         let is_directory = files.stat(node).file_type == FileType::Directory;
         files.hold(node);
+        // Libraries ask for all of them wherever they open something to write.
+        let of_others = match is_directory {
+            true => DescriptorFlags::WRITE,
+            false => DescriptorFlags::MUTATE_DIRECTORY,
+        };
+        let flags = flags & !of_others;
         self.resources.push(Opened { node, is_directory, flags })
     }
 
@@ -113,6 +119,9 @@ impl Guest {
         self.directory_of(descriptor)
     }
 
+    /// Opens a path. Whether the directory may be changed through its descriptor is not looked at, here
+    /// and where something is made or removed: libraries open directories without `mutate-directory`
+    /// and change them all the same, and Wasmtime lets them.
     pub(super) fn open_path(
         &mut self,
         dir: NodeId,

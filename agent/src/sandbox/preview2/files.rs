@@ -100,7 +100,14 @@ impl types::HostDescriptor for Guest {
 
     async fn set_size(&mut self, file: Resource<Descriptor>, size: u64) -> Answer<()> {
         self.meter.charge(price::CALL);
-        let node = self.file(&file, For::Writing)?;
+        let Opened { node, is_directory, flags } = self.opened(&file)?;
+        // As `ftruncate` has it, and preview 1.
+        if is_directory {
+            return Err(ErrorCode::BadDescriptor.into());
+        }
+        if !flags.contains(DescriptorFlags::WRITE) {
+            return Err(ErrorCode::Invalid.into());
+        }
         self.files.get().set_size(node, size).map_err(refused)
     }
 

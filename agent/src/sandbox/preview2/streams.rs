@@ -35,6 +35,19 @@ pub(super) enum Output {
     File(NodeId, u64),
     /// The end of such a file, wherever that is at each write.
     Append(NodeId),
+    /// Nothing any more: a write has failed.
+    Closed,
+}
+
+impl Output {
+    /// # Errors
+    /// `Closed` once a write has failed.
+    fn check_open(self) -> StreamResult<()> {
+        match self {
+            Output::Closed => Err(StreamError::Closed),
+            Output::Stdout | Output::Stderr | Output::File(..) | Output::Append(_) => Ok(()),
+        }
+    }
 }
 
 impl streams::Host for Guest {
@@ -130,8 +143,9 @@ impl streams::HostInputStream for Guest {
 impl streams::HostOutputStream for Guest {
     fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
         match self.own_output(&stream) {
-            Some(_) => {
+            Some(output) => {
                 self.meter.charge(price::CALL);
+                output.check_open()?;
                 Ok(MAX_TRANSFER_BYTES as u64)
             }
             None => self.check_write_library(stream),
@@ -159,7 +173,7 @@ impl streams::HostOutputStream for Guest {
     fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
         self.meter.charge(price::CALL);
         match self.own_output(&stream) {
-            Some(_) => Ok(()),
+            Some(output) => output.check_open(),
             None => streams::HostOutputStream::flush(&mut self.resources.table, stream),
         }
     }
@@ -167,7 +181,7 @@ impl streams::HostOutputStream for Guest {
     async fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
         self.meter.charge(price::CALL);
         match self.own_output(&stream) {
-            Some(_) => Ok(()),
+            Some(output) => output.check_open(),
             None => {
                 let table = &mut self.resources.table;
                 streams::HostOutputStream::blocking_flush(table, stream).await
@@ -211,10 +225,7 @@ impl streams::HostOutputStream for Guest {
         len: u64,
     ) -> StreamResult<u64> {
         let to = || Resource::<DynOutputStream>::new_borrow(stream.rep());
-        let room = match self.own_output(&stream) {
-            Some(_) => MAX_TRANSFER_BYTES as u64,
-            None => self.check_write_library(to())?,
-        };
+        let room = self.check_write(to())?;
         let bytes = self.read(from, len.min(room))?;
         let moved = bytes.len() as u64;
         self.write(to(), bytes)?;
@@ -231,10 +242,7 @@ impl streams::HostOutputStream for Guest {
         if self.own_output(&stream).is_none() {
             self.resources.table.get_mut(&to())?.write_ready().await?;
         }
-        let room = match self.own_output(&stream) {
-            Some(_) => MAX_TRANSFER_BYTES as u64,
-            None => self.check_write_library(to())?,
-        };
+        let room = self.check_write(to())?;
         let bytes = self.blocking_read(from, len.min(room)).await?;
         let moved = bytes.len() as u64;
         self.write(to(), bytes)?;
@@ -247,7 +255,7 @@ impl streams::HostOutputStream for Guest {
             Some(output) => {
                 self.resources.remove::<Output, _>(&stream)?;
                 match output {
-                    Output::Stdout | Output::Stderr => {}
+                    Output::Stdout | Output::Stderr | Output::Closed => {}
                     Output::File(node, _) | Output::Append(node) => self.files.get().release(node),
                 }
                 Ok(())

@@ -1,6 +1,7 @@
 //! Components written by hand: how each ends, what it costs, and that its time and luck are the same
 //! every time. Real ones are in `tests/tests/e2e/components.rs`.
 
+mod conformance;
 mod text;
 mod traps;
 
@@ -17,6 +18,12 @@ use crate::{
     profile::price,
     sandbox::tests::running::{Ran, SANDBOX, loaded, run_loaded, stage, with_limits},
 };
+
+/// Components that call the host and each other.
+pub(in crate::sandbox) fn small_components() -> [String; 3] {
+    let call = "(call $f (i32.const 8) (i32.const 9))";
+    [sleeper("", 1), random_printer(), traps::pair("string", "i32 i32", call)]
+}
 
 async fn run(stage: &StageSpec, text: &str) -> Ran {
     run_loaded(stage, &loaded(text)).await

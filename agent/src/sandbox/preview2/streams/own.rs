@@ -7,7 +7,11 @@ use super::{
     super::{MAX_TRANSFER_BYTES, errors::failed},
     Input, Output, zeroes,
 };
-use crate::{filesystem::FsError, profile::price, sandbox::Guest};
+use crate::{
+    filesystem::FsError,
+    profile::price,
+    sandbox::{Guest, stdio::OverLimit},
+};
 
 impl Guest {
     /// Reads at most `len` bytes, as many as there are and one call moves.
@@ -50,7 +54,7 @@ impl Guest {
         Ok(bytes)
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`, or closes the stream.
     ///
     /// # Errors
     /// Ends the guest where those are more than it was told that it may write.
@@ -61,29 +65,30 @@ impl Guest {
         most: usize,
     ) -> StreamResult<()> {
         self.meter.charge(price::FILE_CALL + price::copied(bytes.len()));
+        let output: &mut Output = self.resources.get_mut(stream).map_err(StreamError::Trap)?;
+        output.check_open()?;
         if bytes.len() > most {
             let text = format!("it writes {} bytes at once where {most} fit", bytes.len());
             return Err(StreamError::Trap(wasmtime::Error::msg(text)));
         }
-        let output = self.resources.get_mut(stream).map_err(StreamError::Trap)?;
-        match output {
-            Output::Stdout => {
-                self.stdout.append(bytes).map_err(|over| StreamError::Trap(over.into()))
-            }
-            Output::Stderr => {
-                self.stderr.append(bytes).map_err(|over| StreamError::Trap(over.into()))
-            }
-            Output::File(node, position) => {
-                self.files.get().write(*node, *position, bytes).map_err(failed)?;
-                *position += bytes.len() as u64;
-                Ok(())
-            }
-            Output::Append(node) => {
-                let files = self.files.get();
-                let end = files.stat(*node).size_bytes;
-                files.write(*node, end, bytes).map_err(failed)
+        let (node, offset) = match output {
+            Output::Stdout => return appended(self.stdout.append(bytes)),
+            Output::Stderr => return appended(self.stderr.append(bytes)),
+            Output::File(node, position) => (*node, *position),
+            Output::Append(node) => (*node, self.files.get().stat(*node).size_bytes),
+            Output::Closed => return Err(StreamError::Closed),
+        };
+        let files = self.files.get();
+        match (files.write(node, offset, bytes), &mut *output) {
+            (Ok(()), Output::File(_, position)) => *position += bytes.len() as u64,
+            (Ok(()), _) => {}
+            (Err(error), output) => {
+                *output = Output::Closed;
+                files.release(node);
+                return Err(failed(error));
             }
         }
+        Ok(())
     }
 
     pub(super) fn write_zeroes_own(
@@ -94,4 +99,9 @@ impl Guest {
     ) -> StreamResult<()> {
         self.write_own(stream, &zeroes(len, most), most)
     }
+}
+
+/// What a write to stdout or stderr comes to: going over the limit ends the attempt.
+fn appended(result: Result<(), OverLimit>) -> StreamResult<()> {
+    result.map_err(|over| StreamError::Trap(over.into()))
 }
