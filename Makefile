@@ -4,10 +4,11 @@
 WEIR := $(or $(CARGO_TARGET_DIR),target)/release/weir
 SEEDS ?= 200
 CARGO_FLAGS := --release --locked
+DEBUG_BUILD := $(or $(CARGO_TARGET_DIR),target)/debug-build
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: guests binary ## draw a picture with 256 tasks, count words, print a summary
@@ -50,6 +51,16 @@ sim: ## simulate a cluster under faults: make sim SEEDS=5000
 fuzz: ## modules and calls at random, each kind for WEIR_FUZZ_SECONDS (10 minutes)
 	WEIR_FUZZ_SECONDS=$(or $(WEIR_FUZZ_SECONDS),600) cargo test $(CARGO_FLAGS) -p weir-agent --lib \
 	  agent_panic -- --nocapture
+
+# Wasmtime is compiled once more for the debug build, to a directory that is not kept.
+.PHONY: determinism
+determinism: guests ## the same results in every engine, of real compilers' programs too, and in a debug build
+	scripts/corpus.sh
+	WEIR_CORPUS="$(abspath $(or $(CARGO_TARGET_DIR),target))/corpus" \
+	  cargo test $(CARGO_FLAGS) -p weir-agent --test determinism -- --nocapture
+	CARGO_TARGET_DIR="$(DEBUG_BUILD)" CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 \
+	  cargo test --locked -p weir-agent --test determinism written -- --nocapture
+	rm -rf "$(DEBUG_BUILD)"
 
 .PHONY: bench
 bench: binary ## how many tasks a second, as an array and one by one

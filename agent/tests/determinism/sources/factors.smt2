@@ -1,0 +1,12 @@
+; Two numbers of 12 bits whose product is known.
+(set-logic QF_BV)
+(set-option :produce-models true)
+(declare-fun a () (_ BitVec 24))
+(declare-fun b () (_ BitVec 24))
+(assert (bvult a #x001000))
+(assert (bvult b #x001000))
+(assert (bvult a b))
+(assert (bvugt a #x000001))
+(assert (= (bvmul a b) #x8f1ac7))
+(check-sat)
+(get-model)
