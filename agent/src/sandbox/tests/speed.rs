@@ -45,12 +45,17 @@ fn roomy(args: &[&str]) -> StageSpec {
     StageSpec { args, limits, keep: Keep::Out, ..stage() }
 }
 
-/// Runs a task of ours, which must succeed.
-async fn run_ours(module: &ReadyModule, stage: &StageSpec, files: &Arc<FileSystemSpec>) {
+/// Runs a task of ours, which must succeed; what it left in `/out` is there until that is dropped.
+async fn run_ours(
+    module: &ReadyModule,
+    stage: &StageSpec,
+    files: &Arc<FileSystemSpec>,
+) -> Option<BTreeMap<String, Produced>> {
     let (stdout, stderr) = (OutputBuffer::new(1 << 20), OutputBuffer::new(1 << 20));
     let plain = attempt_without_files(stage, &stdout, &stderr, files.clone());
     let ended = SANDBOX.run(module, plain).await.expect("it runs");
     assert!(ended.outcome.succeeded(), "{}: {:?}", ended.outcome, stderr.take());
+    ended.out
 }
 
 fn attempt_without_files<'a>(
@@ -90,7 +95,7 @@ fn a_warm_task_that_does_nothing_takes_little_longer_than_in_bare_wasmtime() {
         let (ready, files) = (connected(&module), running::files(&stage, &[]));
         let bare = Bare::new(Metering::Fuel, &module);
         let pairs = Pairs::measure(
-            || each(2_000, || runtime.block_on(run_ours(&ready, &stage, &files))),
+            || each(2_000, || drop(runtime.block_on(run_ours(&ready, &stage, &files)))),
             || each(2_000, || runtime.block_on(bare.run(&stage, None))),
         );
         pairs.print(&format!("whole life of {name}"), "bare pooled Wasmtime");
@@ -110,7 +115,7 @@ fn kernels_take_as_long_as_in_bare_wasmtime_of_the_same_profile() {
         let stage = StageSpec { keep: Keep::Nothing, ..roomy(&[kernel, rounds]) };
         let files = running::files(&stage, &[]);
         let pairs = Pairs::measure(
-            || seconds(|| runtime.block_on(run_ours(&ready, &stage, &files))),
+            || seconds(|| drop(runtime.block_on(run_ours(&ready, &stage, &files)))),
             || seconds(|| runtime.block_on(metered.run(&stage, None))),
         );
         pairs.print(&format!("kernel {kernel}"), "bare Wasmtime, the same profile");
@@ -136,8 +141,8 @@ fn ten_small_inputs_cost_at_most_ten_microseconds() {
         let nothing = connected(&wat::parse_str(command("")).expect("text that parses"));
         let module = connected(&wat::parse_str(text).expect("text that parses"));
         let pairs = Pairs::measure(
-            || each(2_000, || runtime.block_on(run_ours(&module, &stage, &ten))),
-            || each(2_000, || runtime.block_on(run_ours(&nothing, &stage, &none))),
+            || each(2_000, || drop(runtime.block_on(run_ours(&module, &stage, &ten)))),
+            || each(2_000, || drop(runtime.block_on(run_ours(&nothing, &stage, &none)))),
         );
         pairs.print(&format!("ten small inputs, {name}"), "no inputs");
         assert!(pairs.difference() <= 10e-6, "{pairs:?}");

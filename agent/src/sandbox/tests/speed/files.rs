@@ -128,7 +128,7 @@ fn a_gigabyte_is_read_through_in_nearly_as_fast_as_from_a_real_directory() {
         let module = wat::parse_str(reader(chunk)).expect("text that parses");
         let (ready, bare) = (connected(&module), Bare::new(Metering::None, &module));
         let pairs = Pairs::measure(
-            || seconds(|| runtime.block_on(run_ours(&ready, &stage, &files))),
+            || seconds(|| drop(runtime.block_on(run_ours(&ready, &stage, &files)))),
             || seconds(|| runtime.block_on(bare.run(&stage, Some(dir.path())))),
         );
         let name = format!("reading 1 GiB, {} KiB at once", chunk >> 10);
@@ -150,10 +150,14 @@ fn a_gigabyte_is_written_to_out_more_than_half_as_fast_as_to_a_real_directory() 
         let module = wat::parse_str(writer(chunk)).expect("text that parses");
         let (ready, bare) = (connected(&module), Bare::new(Metering::None, &module));
         let pairs = Pairs::measure(
-            || seconds(|| runtime.block_on(run_ours(&ready, &stage, &files))),
+            || {
+                let mut out = None;
+                let time = seconds(|| out = runtime.block_on(run_ours(&ready, &stage, &files)));
+                assert!(out.is_some_and(|out| out.contains_key("large")));
+                time
+            },
             || {
                 let time = seconds(|| runtime.block_on(bare.run(&stage, Some(dir.path()))));
-                // Ours is gone by then too, in its own time.
                 fs::remove_file(dir.path().join("out/large")).expect("it was written");
                 time
             },
