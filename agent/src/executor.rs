@@ -2,11 +2,11 @@
 //!
 //! Each core has a worker thread. Each slot of a lease is a future that runs one task after the
 //! other, without a trip through any loop in between; a guest that burns its quantum of fuel goes
-//! to the back of one queue, so all slots share the workers fairly. What tasks share is prepared
-//! once per lease, off the workers. Order by virtual runtime across tenants is left to a later
-//! version. Results go to the agent's session, which takes them out; the next stop is `session`.
+//! back to the queue, and who has used least for its weight goes next. What tasks share is prepared
+//! once per lease, off the workers. Results go to the agent's session, which takes them out; the next stop is `session`.
 
 mod attempt;
+mod fair;
 mod inputs;
 mod items;
 mod lane;
@@ -139,7 +139,7 @@ impl Executor {
             data,
             scratch_dir: config.scratch_dir,
             runtime,
-            queue: Arc::default(),
+            queue: Arc::new(RunQueue::new()),
             preparing: Semaphore::new(MAX_PREPARING),
             news: AtomicBool::new(false),
             changed: Notify::new(),
@@ -285,8 +285,10 @@ impl Shared {
         slot: usize,
     ) -> async_task::Task<()> {
         let queue = self.queue.clone();
-        let slot_loop = attempt::run_slot(self.clone(), lane, prepared, slot);
-        let (runnable, task) = async_task::spawn(slot_loop, move |work| queue.push(work));
+        let seat = queue.seat(&lane.path);
+        let ticket = seat.ticket().clone();
+        let slot_loop = attempt::run_slot(self.clone(), lane, prepared, slot, seat);
+        let (runnable, task) = async_task::spawn(slot_loop, move |work| queue.push(&ticket, work));
         runnable.schedule();
         task
     }

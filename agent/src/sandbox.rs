@@ -8,6 +8,7 @@
 mod clock;
 mod coredump;
 mod ending;
+mod gauge;
 mod guest;
 mod host;
 mod key;
@@ -53,7 +54,7 @@ use self::{
     preview1::{Descriptors, Listing},
     preview2::Resources,
 };
-pub(crate) use self::{ending::bounded, guest::Guest, limiter::MemoryLimiter};
+pub(crate) use self::{ending::bounded, gauge::Gauge, guest::Guest, limiter::MemoryLimiter};
 pub use self::{
     key::{ProgramKey, StageKey},
     stdio::OutputBuffer,
@@ -103,6 +104,8 @@ pub(crate) struct AttemptSpec<'a> {
     pub(crate) stdout: &'a OutputBuffer,
     /// Where stderr goes.
     pub(crate) stderr: &'a OutputBuffer,
+    /// Told what it uses, while it runs.
+    pub(crate) gauge: &'a Arc<Gauge>,
 }
 
 /// How an attempt ended, what it used, and what it left.
@@ -194,7 +197,7 @@ impl AttemptSpec<'_> {
                 false => GuestRandom::seeded(self.key),
             },
             limiter: MemoryLimiter::new(limits.memory_bytes),
-            meter: Meter::new(limits.fuel),
+            meter: Meter::new(limits.fuel, self.gauge.clone()),
             descriptors: Descriptors::new(),
             listing: Listing::default(),
             memory: None,
@@ -267,16 +270,19 @@ impl Sandbox {
         let started = Instant::now();
         let (stage, limits) = (attempt.stage, &attempt.stage.limits);
         let timeout = Duration::from_millis(limits.timeout_ms).min(MAX_TIMEOUT);
+        let (deadline, gauge) = (started + timeout, attempt.gauge);
         let mut store = self.store(&attempt);
+        gauge.begin();
         let result = match &module.pre {
-            Pre::Module(pre) => within(started + timeout, call(&mut store, pre)).await,
+            Pre::Module(pre) => within(deadline, gauge, call(&mut store, pre)).await,
             Pre::Component(pre) => {
                 preview2::prepare(&mut store);
-                within(started + timeout, call_component(&mut store, pre)).await
+                within(deadline, gauge, call_component(&mut store, pre)).await
             }
         };
         let elapsed = started.elapsed();
         let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
+        gauge.at(fuel_used);
         let (offsets, coredump) = match &result {
             Ok(Err((_, error))) if stage.coredump => {
                 (ending::offsets(error), coredump::take(error, &mut store, &stage.name))
@@ -366,13 +372,18 @@ struct TimedOut;
 
 /// Awaits `future` until `deadline`, which is looked at whenever the future yields or waits. A
 /// timer is only made when it first does, so short tasks never make one.
-async fn within<F: Future>(deadline: Instant, future: F) -> Result<F::Output, TimedOut> {
+async fn within<F: Future>(
+    deadline: Instant,
+    gauge: &Gauge,
+    future: F,
+) -> Result<F::Output, TimedOut> {
     let mut future = pin!(future);
     let mut alarm = None;
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
         }
+        gauge.stands_still();
         if Instant::now() >= deadline {
             return Poll::Ready(Err(TimedOut));
         }

@@ -138,6 +138,7 @@ impl Agent {
                 ..StageSpec::new("main", module)
             },
             profile: PROFILE.to_owned(),
+            weights: Vec::new(),
         }
     }
 

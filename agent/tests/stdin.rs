@@ -187,6 +187,7 @@ async fn a_large_stdin_is_read_in_bounded_memory() -> Result<(), Box<dyn Error>>
                 ..StageSpec::new("main", module)
             },
             profile: PROFILE.to_owned(),
+            weights: Vec::new(),
         });
     }
     let mut ended = Vec::new();

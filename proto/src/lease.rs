@@ -8,6 +8,9 @@ use crate::{
     wire,
 };
 
+/// Most weights of a lease: more than a namespace can have parts.
+const MAX_WEIGHTS: usize = 128;
+
 /// A grant of tasks. One whose id the agent knows adds its tasks to that lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -25,6 +28,9 @@ pub struct Lease {
     pub spec: StageSpec,
     /// The profile they must run under.
     pub profile: String,
+    /// Shares of the agent's cores: of each part of the namespace, beside others in the same, and of
+    /// the job, beside the namespace's others. Those that are missing are 1.
+    pub weights: Vec<u32>,
 }
 
 /// How far a lease has come on its agent.
@@ -68,6 +74,7 @@ impl From<Lease> for wire::Lease {
             namespace: lease.namespace.as_str().to_owned(),
             spec: Some(lease.spec.into()),
             profile: lease.profile,
+            weights: lease.weights,
         }
     }
 }
@@ -83,6 +90,9 @@ impl TryFrom<wire::Lease> for Lease {
             let why = format!("{range} of {} tasks with {} slots", spec.count, wire.slots);
             return Err(Malformed::invalid("a lease", why));
         }
+        if wire.weights.len() > MAX_WEIGHTS || wire.weights.contains(&0) {
+            return Err(Malformed::invalid("a lease", "its weights are too many, or 0"));
+        }
         Ok(Lease {
             id: required(wire.id, "a lease's id")?.into(),
             stage: StageId { job: JobId(wire.job), stage: wire.stage },
@@ -91,6 +101,7 @@ impl TryFrom<wire::Lease> for Lease {
             namespace: wire.namespace.parse()?,
             spec,
             profile: wire.profile,
+            weights: wire.weights,
         })
     }
 }

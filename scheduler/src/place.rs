@@ -165,6 +165,8 @@ fn lease(
         namespace: job.spec.namespace.clone(),
         spec: job.spec.stages.get(stage.stage as usize)?.clone(),
         profile: table.agents().get(&agent)?.description.profile.clone(),
+        // Namespaces have none yet: all are equal.
+        weights: Vec::new(),
     })
 }
 

@@ -23,11 +23,12 @@ use super::{
     End, Shared,
     lane::{Lane, Turn},
     prepare::Prepared,
+    queue::Seat,
 };
 use crate::{
     data::{DataError, chain},
     filesystem::FileSystemSpec,
-    sandbox::{AttemptSpec, Ended, SandboxError, bounded},
+    sandbox::{AttemptSpec, Ended, Gauge, SandboxError, bounded},
 };
 
 /// A slot that ran short tasks for this long lets others go first: about a quantum of fuel.
@@ -51,12 +52,13 @@ pub(super) async fn run_slot(
     lane: Arc<Lane>,
     prepared: Arc<Prepared>,
     slot: usize,
+    seat: Seat,
 ) {
     let mut next = lane.first_turn(slot);
     let mut turn_began = Instant::now();
     while let Some(turn) = next {
         let index = turn.index;
-        let end = match caught(run_task(&shared, &lane, &prepared, turn)).await {
+        let end = match caught(run_task(&shared, &lane, &prepared, turn, seat.gauge())).await {
             Ok(Ok(result)) => End::Result(result),
             Ok(Err(error)) => End::CannotRun { reason: chain(&error) },
             Err(panic) => End::CannotRun { reason: format!("the agent panicked: {panic}") },
@@ -75,8 +77,9 @@ async fn run_task(
     lane: &Lane,
     prepared: &Prepared,
     turn: Turn,
+    gauge: &Arc<Gauge>,
 ) -> Result<TaskResult, AttemptError> {
-    match attempt(shared, lane, prepared, turn).await {
+    match attempt(shared, lane, prepared, turn, gauge).await {
         Err(AttemptError::Input(error)) => {
             let outcome = match error {
                 DataError::NotFound(digest) => Outcome::MissingInput { digest },
@@ -94,6 +97,7 @@ async fn attempt(
     lane: &Lane,
     prepared: &Prepared,
     turn: Turn,
+    gauge: &Arc<Gauge>,
 ) -> Result<TaskResult, AttemptError> {
     let item = match &prepared.items {
         Some(items) => Some(
@@ -121,6 +125,7 @@ async fn attempt(
         files: with_item(&prepared.files, item.as_ref().zip(held)),
         stdout: &turn.stdout,
         stderr: &turn.stderr,
+        gauge,
     };
     let Ended { mut outcome, usage, out, offsets, coredump } =
         shared.sandbox.run(&prepared.module, attempt).await?;

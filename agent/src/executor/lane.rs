@@ -20,7 +20,7 @@ use weir_proto::{
     range::{RangeSet, TaskRange},
 };
 
-use super::{End, Finished, prepare::Prepared};
+use super::{End, Finished, fair::Group, prepare::Prepared};
 use crate::sandbox::{OutputBuffer, StageKey};
 
 /// Most results of a lane that wait to be taken; then its slots stand still until they are.
@@ -39,6 +39,8 @@ pub(super) struct Lane {
     pub(super) namespace: Namespace,
     pub(super) spec: Arc<StageSpec>,
     pub(super) key: StageKey,
+    /// The groups that its slots share the cores in.
+    pub(super) path: Vec<Group>,
     state: Mutex<LaneState>,
 }
 
@@ -103,6 +105,7 @@ impl Lane {
             namespace: lease.namespace.clone(),
             spec: Arc::new(lease.spec.clone()),
             key: StageKey::new(&lease.spec),
+            path: path(lease),
             state: Mutex::new(LaneState {
                 life: Life::Unprepared,
                 queued: RangeSet::new(),
@@ -296,6 +299,14 @@ impl Lane {
     fn lock(&self) -> MutexGuard<'_, LaneState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A lease's namespace, part by part, and its job.
+fn path(lease: &Lease) -> Vec<Group> {
+    let parts = lease.namespace.as_str().split('/').map(str::to_owned);
+    let names = parts.chain([lease.stage.job.to_string()]);
+    let weights = lease.weights.iter().copied().chain(std::iter::repeat(1));
+    names.zip(weights).map(|(name, weight)| Group { name, weight }).collect()
 }
 
 /// The result of a task that never ran.

@@ -1,9 +1,9 @@
-//! The run queue and the workers that empty it: first in, first out, so who yields goes to the back.
+//! The run queue and the workers that empty it: who has used least fuel for its weight goes next.
 //!
-//! It holds at most one entry for each slot of the granted leases, which the executor bounds.
+//! All workers share one queue, so none is idle while there is work. It holds at most one entry for
+//! each slot of the granted leases, which the executor bounds. Who goes next is decided in `fair`.
 
 use std::{
-    collections::VecDeque,
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -12,43 +12,81 @@ use std::{
 use async_task::Runnable;
 use tokio::runtime::Handle;
 
+use super::fair::{FairTree, Group, NodeId};
+use crate::sandbox::Gauge;
+
 /// What is ready to run.
-#[derive(Default)]
 pub(super) struct RunQueue {
     state: Mutex<QueueState>,
     wake: Condvar,
 }
 
-#[derive(Default)]
 struct QueueState {
-    ready: VecDeque<Runnable>,
+    tree: FairTree<Work>,
     waiting: usize,
     closed: bool,
 }
 
+/// A slot's place in the queue; dropping it gives that up.
+pub(super) struct Seat {
+    queue: Arc<RunQueue>,
+    ticket: Ticket,
+}
+
+/// What a slot's work comes to the queue with.
+#[derive(Clone)]
+pub(super) struct Ticket {
+    slot: NodeId,
+    gauge: Arc<Gauge>,
+}
+
+struct Work {
+    ticket: Ticket,
+    runnable: Runnable,
+}
+
 impl RunQueue {
-    /// Puts work at the back. After `close` it is dropped, which cancels it.
-    pub(super) fn push(&self, work: Runnable) {
+    pub(super) fn new() -> RunQueue {
+        let state = QueueState { tree: FairTree::new(), waiting: 0, closed: false };
+        RunQueue { state: Mutex::new(state), wake: Condvar::new() }
+    }
+
+    /// A place for a new slot, in a group at the end of a path.
+    pub(super) fn seat(self: &Arc<RunQueue>, path: &[Group]) -> Seat {
+        let slot = self.lock().tree.enter(path);
+        Seat { queue: self.clone(), ticket: Ticket { slot, gauge: Arc::default() } }
+    }
+
+    /// Puts the work of a slot where it belongs by what the slot has used. After `close`, and when the
+    /// slot has given up its place, it is dropped, which cancels it.
+    pub(super) fn push(&self, ticket: &Ticket, runnable: Runnable) {
+        let work = Work { ticket: ticket.clone(), runnable };
         let mut state = self.lock();
-        if state.closed {
-            // Dropping it runs destructors of ours, which may want this lock.
-            drop(state);
-            return;
-        }
-        state.ready.push_back(work);
+        let dropped = match state.closed {
+            true => Err(work),
+            false => {
+                state.charge(ticket);
+                state.tree.push(ticket.slot, work)
+            }
+        };
         let anybody_waits = state.waiting > 0;
         drop(state);
         // Waking costs a system call even where nobody waits.
-        if anybody_waits {
+        if dropped.is_ok() && anybody_waits {
             self.wake.notify_one();
         }
+        // `dropped` is dropped here: it runs destructors of ours, which may want the lock.
     }
 
-    /// Waits for work; `None` when the queue is closed and empty.
-    fn pop(&self) -> Option<Runnable> {
+    /// Waits for work, after that of `done`; `None` when the queue is closed and empty.
+    fn next(&self, done: Option<Ticket>) -> Option<Work> {
         let mut state = self.lock();
+        if let Some(ticket) = done {
+            // Who waits for its clock or a socket was not pushed again.
+            state.charge(&ticket);
+        }
         loop {
-            if let Some(work) = state.ready.pop_front() {
+            if let Some((_, work)) = state.tree.pop() {
                 return Some(work);
             }
             if state.closed {
@@ -71,6 +109,38 @@ impl RunQueue {
     }
 }
 
+impl QueueState {
+    /// Charges a slot and its groups for what it has used since they last were.
+    fn charge(&mut self, ticket: &Ticket) {
+        match ticket.gauge.take() {
+            0 => {}
+            fuel => self.tree.charge(ticket.slot, fuel),
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Where its attempts tell what they use.
+    pub(super) fn gauge(&self) -> &Arc<Gauge> {
+        &self.ticket.gauge
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.charge(&self.ticket);
+        let work = state.tree.leave(self.ticket.slot);
+        drop(state);
+        // Its destructors may want the lock.
+        drop(work);
+    }
+}
+
 /// Starts a worker thread. It enters the runtime, which drives timers and files of guests, but
 /// never runs one of its loops.
 ///
@@ -83,8 +153,10 @@ pub(super) fn start_worker(
 ) -> io::Result<JoinHandle<()>> {
     let worker = move || {
         let _entered = runtime.enter();
-        while let Some(work) = queue.pop() {
-            work.run();
+        let mut done = None;
+        while let Some(Work { ticket, runnable }) = queue.next(done.take()) {
+            runnable.run();
+            done = Some(ticket);
         }
     };
     std::thread::Builder::new().name(format!("weir-worker-{number}")).spawn(worker)

@@ -1,5 +1,7 @@
 //! Whole leases through the executor, with modules written as text.
 
+mod shares;
+
 use std::time::{Duration, Instant};
 
 use weir_proto::{
@@ -60,6 +62,7 @@ impl Bench {
                 ..StageSpec::new("main", module)
             },
             profile: PROFILE.to_owned(),
+            weights: Vec::new(),
         }
     }
 

@@ -4,12 +4,15 @@
 //! Setting a store's fuel restarts Wasmtime's own count to the next yield, so a guest that calls the
 //! host often would never yield: the wrapper counts the quantum as well, and yields by itself.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{AsContextMut, Trap};
 
-use super::Guest;
-use crate::profile::{QUANTUM_FUEL, price};
+use super::{Guest, gauge::Gauge};
+use crate::profile::{FUEL_PER_NANOSECOND, QUANTUM_FUEL, price};
 
 /// The fuel of one attempt, as host calls see it.
 #[derive(Debug)]
@@ -24,15 +27,19 @@ pub(crate) struct Meter {
     yield_at: u64,
     /// When it last rested, see `rest`.
     rested: Instant,
+    /// When a component's host call began.
+    called: Instant,
+    /// Who shares the cores out is told what is used.
+    gauge: Arc<Gauge>,
 }
 
 /// How long a guest goes on, at least, that calls what costs nothing and may take long: some quanta.
 const REST_AFTER: Duration = Duration::from_millis(1);
 
 impl Meter {
-    pub(super) fn new(limit: u64) -> Meter {
-        let yield_at = limit.saturating_sub(QUANTUM_FUEL);
-        Meter { limit, left: limit, bill: 0, yield_at, rested: Instant::now() }
+    pub(super) fn new(limit: u64, gauge: Arc<Gauge>) -> Meter {
+        let (yield_at, now) = (limit.saturating_sub(QUANTUM_FUEL), Instant::now());
+        Meter { limit, left: limit, bill: 0, yield_at, rested: now, called: now, gauge }
     }
 
     /// Adds to what the current host call costs.
@@ -59,6 +66,9 @@ pub(super) fn look(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Resu
     if !meter.has_bill() {
         meter.left = left;
     }
+    meter.called = Instant::now();
+    meter.gauge.at(meter.used());
+    meter.gauge.calling(true);
     Ok(())
 }
 
@@ -71,6 +81,8 @@ pub(super) fn enter(
     let left = store.get_fuel()?;
     let meter = &mut store.data_mut().meter;
     meter.left = left;
+    meter.gauge.at(meter.limit - left);
+    meter.gauge.calling(true);
     meter.bill = price;
     Ok(())
 }
@@ -89,6 +101,7 @@ pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmti
     let bill = std::mem::take(&mut meter.bill);
     let after = left.saturating_sub(bill);
     meter.left = after;
+    meter.gauge.at(meter.limit - after);
     let yields = after <= meter.yield_at;
     if yields {
         meter.yield_at = after.saturating_sub(QUANTUM_FUEL);
@@ -100,14 +113,20 @@ pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmti
     if yields {
         tokio::task::yield_now().await;
     }
+    store.data().meter.gauge.calling(false);
     Ok(())
 }
 
 /// Yields if it did not for a while, by the clock: where fuel tells nothing. The guest cannot see it.
 pub(super) async fn rest(mut store: impl AsContextMut<Data = Guest>) {
     let mut store = store.as_context_mut();
-    if store.data().meter.rested.elapsed() >= REST_AFTER {
+    let meter = &store.data().meter;
+    // To the bill it is nothing; to those who wait for this core it is what they would have used.
+    let ns = u64::try_from(meter.called.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    meter.gauge.beside(ns.saturating_mul(FUEL_PER_NANOSECOND));
+    if meter.rested.elapsed() >= REST_AFTER {
         tokio::task::yield_now().await;
         store.data_mut().meter.rested = Instant::now();
     }
+    store.data().meter.gauge.calling(false);
 }

@@ -40,6 +40,7 @@ fn lease(start: u32, end: u32) -> Lease {
         namespace: Namespace::default_namespace(),
         spec,
         profile: "weir-1".to_owned(),
+        weights: Vec::new(),
     }
 }
 

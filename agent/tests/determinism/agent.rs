@@ -124,6 +124,7 @@ impl Agent {
                 ..StageSpec::new("main", self.data.insert(guest.module.clone()))
             },
             profile: PROFILE.to_owned(),
+            weights: Vec::new(),
         }
     }
 }

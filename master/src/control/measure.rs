@@ -176,6 +176,7 @@ mod tests {
             namespace: Namespace::default_namespace(),
             spec: stage.clone(),
             profile: "weir-1".to_owned(),
+            weights: Vec::new(),
         };
         (AgentId(1), lease)
     }

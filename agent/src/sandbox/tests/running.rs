@@ -25,7 +25,7 @@ use crate::{
     filesystem::{FileSystemSpec, Layout, OpenInput},
     modules::{Loaded, ReadyModule},
     profile,
-    sandbox::{AttemptSpec, Ended, OutputBuffer, Sandbox, SandboxConfig, StageKey},
+    sandbox::{AttemptSpec, Ended, Gauge, OutputBuffer, Sandbox, SandboxConfig, StageKey},
 };
 
 pub(in crate::sandbox) static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| {
@@ -119,8 +119,12 @@ pub(in crate::sandbox) fn attempt<'a>(
         files: files(stage, inputs),
         stdout,
         stderr,
+        gauge: &GAUGE,
     }
 }
+
+/// Nobody reads it.
+pub(in crate::sandbox) static GAUGE: LazyLock<Arc<Gauge>> = LazyLock::new(Arc::default);
 
 /// The bytes of inputs, by digest.
 struct Blobs(HashMap<Digest, Bytes>);

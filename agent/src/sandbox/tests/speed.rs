@@ -73,6 +73,7 @@ fn attempt_without_files<'a>(
         files,
         stdout,
         stderr,
+        gauge: &running::GAUGE,
     }
 }
 
