@@ -15,7 +15,7 @@ pub struct Variant {
     /// Where instances lie.
     pub allocation: Allocation,
     /// Whether data segments become images that memories begin as. Without them Wasmtime bills a
-    /// fuel for each of their bytes, so the profile pins this: see decision 12.
+    /// fuel for each of their bytes, so the profile pins this: see decision 13.
     pub images: bool,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Guest {
     pub(crate) limits: Limits,
     /// Whether what it leaves follows from its clock, and so from the fuel it has used.
     pub(crate) sees_time: bool,
-    /// Whether it multiplies and adds NaNs in one step: see decision 12.
+    /// Whether it multiplies and adds NaNs in one step: see decision 13.
     pub(crate) fuses_nans: bool,
     /// What its data segments cost where they are billed, as far as that can be told.
     pub(crate) data_fuel: Option<u64>,

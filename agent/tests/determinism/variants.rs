@@ -53,7 +53,7 @@ pub(crate) fn is_for_large(name: &str) -> bool {
     ["as agents do", "not optimised", "interpreted"].contains(&name)
 }
 
-/// How much of what a guest gives is the same in a variant: all, but for what decision 12 tells.
+/// How much of what a guest gives is the same in a variant: all, but for what decision 13 tells.
 ///
 /// Without images a guest is billed for its data segments as well. `agent.rs` allows it so much more,
 /// but its clock goes by all fuel.
