@@ -44,6 +44,8 @@ pub const CLOCK_RESOLUTION_NS: u64 = 1;
 pub mod price {
     /// Any call.
     pub const CALL: u64 = 300;
+    /// What a component's call costs beside that: its arguments and results are lifted and lowered.
+    pub const COMPONENT_CALL: u64 = 1_000;
     /// A call that reads or writes: it may enter the kernel.
     pub const FILE_CALL: u64 = 800;
     /// A call with a path.
@@ -69,8 +71,9 @@ pub mod price {
     pub const REQUEST: u64 = 1_000_000;
 
     /// All of them by name.
-    pub(super) const ALL: [(&str, u64); 12] = [
+    pub(super) const ALL: [(&str, u64); 13] = [
         ("a call", CALL),
+        ("a component's call, beside that", COMPONENT_CALL),
         ("a call that reads or writes", FILE_CALL),
         ("a call with a path", PATH_CALL),
         ("a byte of a path", PATH_BYTE),

@@ -35,6 +35,7 @@ use super::{
     meter,
     network::{Network, SocketPermit},
 };
+use crate::profile::price;
 
 /// Most descriptors, streams, pollables and errors that a guest holds at once, together. Preview 1
 /// allows 1,024 descriptors, each of which may have some streams here.
@@ -182,6 +183,7 @@ impl CallHookHandler<Guest> for Hook {
             CallHook::ReturningFromHost | CallHook::CallingWasm
                 if store.data().meter.has_bill() =>
             {
+                store.data_mut().meter.charge(price::COMPONENT_CALL);
                 meter::settle(&mut store).await
             }
             // What a helper of Wasmtime's did costs nothing, such as copying a string from one

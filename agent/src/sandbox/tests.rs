@@ -3,7 +3,7 @@
 mod coredump;
 mod exceptions;
 mod host;
-mod prices;
+pub(super) mod prices;
 pub(super) mod running;
 mod speed;
 

@@ -2,6 +2,7 @@
 //! every time. Real ones are in `tests/tests/e2e/components.rs`.
 
 mod conformance;
+mod prices;
 mod text;
 mod traps;
 
@@ -87,7 +88,7 @@ async fn fuel_ends_a_loop_and_is_the_same_every_time() {
         (call $block (call $subscribe (i64.const 1))) (i32.const 0)",
     );
     let first = run(&stage(), &text).await.usage.fuel;
-    let priced = 4 * price::CALL + price::random(1008);
+    let priced = 4 * (price::CALL + price::COMPONENT_CALL) + price::random(1008);
     assert!((priced..priced + 100).contains(&first), "{first}");
     assert_eq!(run(&stage(), &text).await.usage.fuel, first);
 }

@@ -9,10 +9,10 @@ use super::{
 };
 
 /// How far the nanoseconds per fuel of a call may be from those of plain code, either way.
-const SPREAD: f64 = 5.0;
+pub(in crate::sandbox) const SPREAD: f64 = 5.0;
 
 /// How often a case is measured again that is not as it should be.
-const TRIES: usize = 5;
+pub(in crate::sandbox) const TRIES: usize = 5;
 
 /// How many runs the shortest is taken of.
 const RUNS: usize = 15;
@@ -201,7 +201,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Computes, with memory and branches, as the loop that measures an agent does.
-pub(super) fn plain() -> String {
+pub(in crate::sandbox) fn plain() -> String {
     command(
         "(local $n i32) (local $x i32) (local $at i32)
         (local.set $n (i32.const 100000))
@@ -217,7 +217,7 @@ pub(super) fn plain() -> String {
 }
 
 /// Nanoseconds per fuel of the shortest of many runs.
-pub(super) async fn ns_per_fuel(text: &str) -> f64 {
+pub(in crate::sandbox) async fn ns_per_fuel(text: &str) -> f64 {
     let module = ready(text);
     let stage = with_limits(|limits| limits.fuel = 10_000_000_000);
     let large = vec![7; 1 << 20];

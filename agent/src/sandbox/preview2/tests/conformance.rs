@@ -4,7 +4,7 @@
 mod answer;
 mod functions;
 mod fuzz;
-mod guest;
+pub(super) mod guest;
 mod model;
 mod script;
 

@@ -113,12 +113,12 @@ fn quoted(words: &str) -> String {
 }
 
 /// The number that tables' word for a function has in a script.
-fn number(word: &str) -> usize {
+pub(crate) fn number(word: &str) -> usize {
     FUNCTIONS.iter().position(|function| function.word == word).expect("a function of ours")
 }
 
-/// The whole component.
-pub(crate) fn text() -> String {
+/// A component of these functions, which `run` calls as `$f` and their numbers.
+pub(crate) fn component(run: &str) -> String {
     let (mut lowered, mut given, mut taken, mut calls) =
         (String::new(), String::new(), String::new(), String::new());
     for (number, function) in FUNCTIONS.iter().enumerate() {
@@ -144,8 +144,6 @@ pub(crate) fn text() -> String {
     }
     let imports = imports();
     let (read, write) = (number("input.blocking-read"), number("output.write"));
-    let (stdin, stderr, directories) =
-        (number("get-stdin"), number("get-stderr"), number("get-directories"));
     format!(
         r#"(component {imports}
     (core module $libc
@@ -197,7 +195,21 @@ pub(crate) fn text() -> String {
                 (local.set $at (i32.add (local.get $at) (local.get $most)))
                 (local.set $len (i32.sub (local.get $len) (local.get $most)))
                 (br_if $more (local.get $len))))
-        (func (export "run") (result i32)
+        {run})
+    (core instance $i (instantiate $main
+        (with "libc" (instance $libc)) (with "host" (instance {given}))))
+    (func $run (result (result)) (canon lift (core func $i "run")))
+    (instance $command (export "run" (func $run)))
+    (export "wasi:cli/run@0.2.0" (instance $command)))"#
+    )
+}
+
+/// The component that does what its script says.
+pub(crate) fn text() -> String {
+    let (stdin, stderr, directories) =
+        (number("get-stdin"), number("get-stderr"), number("get-directories"));
+    component(&format!(
+        r#"(func (export "run") (result i32)
             (local $stdin i32) (local $stderr i32) (local $at i32) (local $end i32)
             (local.set $stdin (call $f{stdin}))
             (local.set $stderr (call $f{stderr}))
@@ -228,13 +240,8 @@ pub(crate) fn text() -> String {
                             (i32.load (i32.const 0x3f0010)))))
                 (local.set $at (i32.add (local.get $at) (i32.const {RECORD_BYTES})))
                 (br $next))
-            unreachable))
-    (core instance $i (instantiate $main
-        (with "libc" (instance $libc)) (with "host" (instance {given}))))
-    (func $run (result (result)) (canon lift (core func $i "run")))
-    (instance $command (export "run" (func $run)))
-    (export "wasi:cli/run@0.2.0" (instance $command)))"#
-    )
+            unreachable)"#
+    ))
 }
 
 /// Loads an argument from the record at local 0.
