@@ -169,6 +169,18 @@ pub fn compiling_engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// Makes an engine as agents do, but for one thing: it counts no fuel. What that costs is measured.
+///
+/// # Errors
+/// As of `engine`.
+#[cfg(test)]
+pub(crate) fn unmetered_engine(max_instances: u32) -> wasmtime::Result<Engine> {
+    let mut config = config();
+    config.consume_fuel(false);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
+    Engine::new(&config)
+}
+
 /// All that compiled code depends on.
 fn config() -> Config {
     let mut config = Config::new();

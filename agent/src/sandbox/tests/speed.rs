@@ -12,7 +12,7 @@ use bytes::Bytes;
 use weir_proto::limits::Limits;
 
 use self::{
-    bare::{Bare, Metering},
+    bare::{Bare, Settings},
     pairs::{Pairs, seconds},
 };
 use super::{
@@ -94,7 +94,7 @@ fn a_warm_task_that_does_nothing_takes_little_longer_than_in_bare_wasmtime() {
     for (name, module) in [("an empty module", empty), ("`echo` of Rust", example("echo"))] {
         let stage = StageSpec { keep: Keep::Nothing, ..roomy(&[]) };
         let (ready, files) = (connected(&module), running::files(&stage, &[]));
-        let bare = Bare::new(Metering::Fuel, &module);
+        let bare = Bare::new(Settings::Profile, &module);
         let pairs = Pairs::measure(
             || each(2_000, || drop(runtime.block_on(run_ours(&ready, &stage, &files)))),
             || each(2_000, || runtime.block_on(bare.run(&stage, None))),
@@ -108,8 +108,9 @@ fn a_warm_task_that_does_nothing_takes_little_longer_than_in_bare_wasmtime() {
 #[ignore = "it measures: `make speed`"]
 fn kernels_take_as_long_as_in_bare_wasmtime_of_the_same_profile() {
     let (runtime, module) = (runtime(), example("kernels"));
-    let (ready, metered) = (connected(&module), Bare::new(Metering::Fuel, &module));
-    let unmetered = Bare::new(Metering::None, &module);
+    let (ready, metered) = (connected(&module), Bare::new(Settings::Profile, &module));
+    let unmetered = Bare::new(Settings::Unmetered, &module);
+    let command = Bare::new(Settings::Command, &module);
     for (kernel, rounds) in
         [("sha256", "60"), ("json", "30"), ("regex", "60"), ("deflate", "25"), ("nbody", "20")]
     {
@@ -125,6 +126,11 @@ fn kernels_take_as_long_as_in_bare_wasmtime_of_the_same_profile() {
             || seconds(|| runtime.block_on(unmetered.run(&stage, None))),
         );
         price.print(&format!("metering {kernel}"), "the same without fuel");
+        let profile = Pairs::measure(
+            || seconds(|| runtime.block_on(metered.run(&stage, None))),
+            || seconds(|| runtime.block_on(command.run(&stage, None))),
+        );
+        profile.print(&format!("all of the profile, {kernel}"), "Wasmtime by default");
         assert!(pairs.ratio() <= 1.03, "{pairs:?}");
     }
 }

@@ -17,17 +17,19 @@ use crate::{
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Metering {
+pub(super) enum Settings {
     /// That of the profile, with its pool.
-    Fuel,
+    Profile,
+    /// The same without fuel.
+    Unmetered,
     /// What the `wasmtime` command has by default: no pool, no fuel, NaNs as they come.
-    None,
+    Command,
 }
 
 /// A module on such an engine.
 pub(super) struct Bare {
     pre: InstancePre<Host>,
-    metering: Metering,
+    settings: Settings,
 }
 
 struct Host {
@@ -36,16 +38,17 @@ struct Host {
 }
 
 impl Bare {
-    pub(super) fn new(metering: Metering, module: &[u8]) -> Bare {
-        let engine = match metering {
-            Metering::Fuel => profile::engine(20),
-            Metering::None => Engine::new(&Config::new()),
+    pub(super) fn new(settings: Settings, module: &[u8]) -> Bare {
+        let engine = match settings {
+            Settings::Profile => profile::engine(20),
+            Settings::Unmetered => profile::unmetered_engine(20),
+            Settings::Command => Engine::new(&Config::new()),
         };
         let engine = engine.expect("an engine");
         let mut linker = Linker::new(&engine);
         p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi).expect("names");
         let module = Module::new(&engine, module).expect("a module");
-        Bare { pre: linker.instantiate_pre(&module).expect("known imports"), metering }
+        Bare { pre: linker.instantiate_pre(&module).expect("known imports"), settings }
     }
 
     /// Runs it once, with a directory as its root where one is given. It must succeed.
@@ -63,7 +66,7 @@ impl Bare {
         let host = Host { wasi: wasi.build_p1(), limiter };
         let mut store = Store::new(self.pre.module().engine(), host);
         store.limiter(|host| &mut host.limiter);
-        if self.metering == Metering::Fuel {
+        if self.settings == Settings::Profile {
             store.set_fuel(stage.limits.fuel).expect("it counts fuel");
             store.fuel_async_yield_interval(Some(QUANTUM_FUEL)).expect("it counts fuel");
         }

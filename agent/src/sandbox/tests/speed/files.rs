@@ -6,7 +6,7 @@ use weir_proto::id::Namespace;
 use weir_store::{blobs::BlobStore, view::BlobView};
 
 use super::{
-    bare::{Bare, Metering},
+    bare::{Bare, Settings},
     *,
 };
 use crate::filesystem::{Layout, OpenInput};
@@ -126,7 +126,7 @@ fn a_gigabyte_is_read_through_in_nearly_as_fast_as_from_a_real_directory() {
     let files = Arc::new(spec);
     for chunk in CHUNKS {
         let module = wat::parse_str(reader(chunk)).expect("text that parses");
-        let (ready, bare) = (connected(&module), Bare::new(Metering::None, &module));
+        let (ready, bare) = (connected(&module), Bare::new(Settings::Command, &module));
         let pairs = Pairs::measure(
             || seconds(|| drop(runtime.block_on(run_ours(&ready, &stage, &files)))),
             || seconds(|| runtime.block_on(bare.run(&stage, Some(dir.path())))),
@@ -148,7 +148,7 @@ fn a_gigabyte_is_written_to_out_more_than_half_as_fast_as_to_a_real_directory() 
     let files = Arc::new(spec);
     for chunk in CHUNKS {
         let module = wat::parse_str(writer(chunk)).expect("text that parses");
-        let (ready, bare) = (connected(&module), Bare::new(Metering::None, &module));
+        let (ready, bare) = (connected(&module), Bare::new(Settings::Command, &module));
         let pairs = Pairs::measure(
             || {
                 let mut out = None;
