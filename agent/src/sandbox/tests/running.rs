@@ -110,13 +110,23 @@ pub(in crate::sandbox) fn attempt<'a>(
     stdout: &'a OutputBuffer,
     stderr: &'a OutputBuffer,
 ) -> AttemptSpec<'a> {
+    attempt_with(stage, files(stage, inputs), stdout, stderr)
+}
+
+/// An attempt whose files are laid out already.
+pub(in crate::sandbox) fn attempt_with<'a>(
+    stage: &'a StageSpec,
+    files: Arc<FileSystemSpec>,
+    stdout: &'a OutputBuffer,
+    stderr: &'a OutputBuffer,
+) -> AttemptSpec<'a> {
     AttemptSpec {
         stage,
         index: 0,
         key: StageKey::new(stage).task(0, None),
         stdin: BlobView::from(Bytes::new()),
         item: None,
-        files: files(stage, inputs),
+        files,
         stdout,
         stderr,
         gauge: &GAUGE,
@@ -124,7 +134,7 @@ pub(in crate::sandbox) fn attempt<'a>(
 }
 
 /// Nobody reads it.
-pub(in crate::sandbox) static GAUGE: LazyLock<Arc<Gauge>> = LazyLock::new(Arc::default);
+static GAUGE: LazyLock<Arc<Gauge>> = LazyLock::new(Arc::default);
 
 /// The bytes of inputs, by digest.
 struct Blobs(HashMap<Digest, Bytes>);

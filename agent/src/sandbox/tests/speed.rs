@@ -16,7 +16,7 @@ use self::{
     pairs::{Pairs, seconds},
 };
 use super::{
-    running::{SANDBOX, attempt, stage},
+    running::{SANDBOX, attempt, attempt_with, stage},
     *,
 };
 
@@ -52,29 +52,10 @@ async fn run_ours(
     files: &Arc<FileSystemSpec>,
 ) -> Option<BTreeMap<String, Produced>> {
     let (stdout, stderr) = (OutputBuffer::new(1 << 20), OutputBuffer::new(1 << 20));
-    let plain = attempt_without_files(stage, &stdout, &stderr, files.clone());
-    let ended = SANDBOX.run(module, plain).await.expect("it runs");
+    let attempt = attempt_with(stage, files.clone(), &stdout, &stderr);
+    let ended = SANDBOX.run(module, attempt).await.expect("it runs");
     assert!(ended.outcome.succeeded(), "{}: {:?}", ended.outcome, stderr.take());
     ended.out
-}
-
-fn attempt_without_files<'a>(
-    stage: &'a StageSpec,
-    stdout: &'a OutputBuffer,
-    stderr: &'a OutputBuffer,
-    files: Arc<FileSystemSpec>,
-) -> AttemptSpec<'a> {
-    AttemptSpec {
-        stage,
-        index: 0,
-        key: StageKey::new(stage).task(0, None),
-        stdin: BlobView::from(Bytes::new()),
-        item: None,
-        files,
-        stdout,
-        stderr,
-        gauge: &running::GAUGE,
-    }
 }
 
 /// Seconds for one of `count` runs.
