@@ -37,6 +37,7 @@ use weir_proto::{
     id::{LeaseId, TaskId},
     lease::Lease,
     page::TaskResult,
+    range::RangeSet,
 };
 
 pub use self::scratch::ScratchError;
@@ -187,6 +188,12 @@ impl Executor {
         if let Some(lane) = lane {
             lane.stop();
         }
+    }
+
+    /// Takes the tasks of a lease back that have not begun; tells which these are.
+    pub fn withdraw(&self, lease: LeaseId) -> RangeSet {
+        let lane = self.lanes().get(&lease).cloned();
+        lane.map(|lane| lane.withdraw()).unwrap_or_default()
     }
 
     /// Takes out what has finished: in order within a lease, leases in no order.

@@ -188,7 +188,15 @@ impl Agent {
         &self.description
     }
 
-    /// Stops it: what runs is dropped, and the master leases it again.
+    /// Returns when it has left: the leader had it finish what it had, and leave.
+    pub async fn left(&mut self) {
+        // A panic of its loop has been reported already.
+        let _ended = (&mut self.link).await;
+    }
+
+    /// Stops it: what has not ended goes back to the master, which leases it again. Takes as long as
+    /// the master needs to store its last results, at most some seconds. Not to be called once it has
+    /// left.
     pub async fn stop(self) {
         // Its loop ends on nothing else, and a panic of it has been reported already.
         let _running = self.stop.send(());

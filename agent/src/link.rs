@@ -45,6 +45,8 @@ pub(crate) struct Link {
     /// Where the master should be, and whether its absence was told.
     address: String,
     alone: bool,
+    /// Whether the session has nothing left to do.
+    ended: bool,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Streaming<wire::MasterMessage>, Status>> + Send>>;
@@ -75,19 +77,25 @@ impl Link {
             untaken: false,
             address,
             alone: false,
+            ended: false,
         }
     }
 
-    /// Runs until `shutdown` resolves; then stops the executor.
+    /// Runs until the leader wants the agent to leave, or until `shutdown` resolves and what the agent
+    /// has is given back; then stops the executor.
     pub(crate) async fn run(mut self, mut shutdown: oneshot::Receiver<()>) {
         let mut live = tokio::time::interval(LIVE_EVERY);
         live.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut leaving = false;
         self.step(Event::Tick);
-        loop {
+        while !self.ended {
             let wakeup = self.wakeup();
             tokio::select! {
                 biased;
-                _ = &mut shutdown => break,
+                _ = &mut shutdown, if !leaving => {
+                    leaving = true;
+                    self.step(Event::Leave);
+                }
                 event = self.connection.next() => self.step(event),
                 () = results(&self.executor, &mut self.untaken, self.taken) => {
                     self.untaken = false;
@@ -137,13 +145,19 @@ impl Link {
         }
         let running = self.executor.running();
         let now_ms = self.now_ms();
+        let mut withdrawn = Vec::new();
         for action in self.session.step(event, running, now_ms) {
             match action {
                 Action::Connect => self.connect(),
                 Action::Send(message) => self.send(message.into()),
                 Action::Run(lease) => self.executor.grant(&lease),
                 Action::Stop(lease) => self.executor.stop(lease),
+                Action::Withdraw(lease) => withdrawn.push((lease, self.executor.withdraw(lease))),
+                Action::End => self.ended = true,
             }
+        }
+        if !withdrawn.is_empty() {
+            self.step(Event::Withdrawn(withdrawn));
         }
     }
 

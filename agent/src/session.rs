@@ -26,6 +26,9 @@ const PAGE_BYTES: usize = MAX_PAGE_BYTES / 4;
 /// Wait before the first and before later attempts to reach a master.
 const RECONNECT_MS: u64 = 100;
 const MAX_RECONNECT_MS: u64 = 3_000;
+/// How long an agent that leaves waits for its last results to be stored, and for its leaving to be
+/// heard.
+const LEAVE_MS: u64 = 5_000;
 /// Heartbeats until the leader says how often it wants them.
 const DEFAULT_HEARTBEAT_MS: u64 = 1_000;
 
@@ -44,6 +47,10 @@ pub enum Event {
     Finished(Vec<Finished>),
     /// Running tasks wrote something.
     Live(Vec<LiveChunk>),
+    /// Tasks of leases are no longer queued: [`Action::Withdraw`] asked for them.
+    Withdrawn(Vec<(LeaseId, RangeSet)>),
+    /// The agent is to stop: whatever has not ended goes back.
+    Leave,
 }
 
 /// What is to be done, in this order.
@@ -57,6 +64,10 @@ pub enum Action {
     Run(Box<Lease>),
     /// Forget this lease; whatever still runs of it is not wanted.
     Stop(LeaseId),
+    /// Take what is queued of this lease back out, and tell what that was.
+    Withdraw(LeaseId),
+    /// Nothing is left to do: end.
+    End,
 }
 
 /// A session, over all its connections.
@@ -73,6 +84,20 @@ pub struct Session {
     /// Tasks that run, as the executor last told.
     running: Vec<(LeaseId, u32)>,
     heartbeat_ms: u64,
+    stay: Stay,
+}
+
+/// Whether the agent goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    /// It takes what it is lent.
+    Working,
+    /// It finishes what has begun, and takes no more.
+    Draining,
+    /// It waits for its last results to be stored, at most until a time.
+    Leaving { until_ms: u64 },
+    /// It said goodbye, and waits at most until a time for the stream to be closed.
+    Left { until_ms: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +131,8 @@ struct HeldLease {
 struct Returned {
     lease: LeaseId,
     range: TaskRange,
-    reason: String,
+    /// None where the leader wants them back.
+    reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -128,6 +154,7 @@ impl Session {
             returned: Vec::new(),
             running: Vec::new(),
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
+            stay: Stay::Working,
         }
     }
 
@@ -155,10 +182,17 @@ impl Session {
                     actions.push(Action::Send(AgentMessage::Live(chunks)));
                 }
             }
+            Event::Withdrawn(withdrawn) => {
+                for (lease, tasks) in withdrawn {
+                    self.hand_back(lease, &tasks, &mut actions);
+                }
+            }
+            Event::Leave => self.leave(now_ms, &mut actions),
         }
         self.send_returned(&mut actions);
         self.send_due_pages(now_ms, &mut actions);
         self.keep_in_touch(now_ms, &mut actions);
+        self.say_goodbye(now_ms, &mut actions);
         actions
     }
 
@@ -169,8 +203,15 @@ impl Session {
             Link::Opening { .. } => None,
             Link::Up { heartbeat_ms } => Some(heartbeat_ms),
         };
+        let leaving = match self.stay {
+            Stay::Working | Stay::Draining => None,
+            Stay::Leaving { until_ms } | Stay::Left { until_ms } => Some(until_ms),
+        };
         let waiting = self.leases.values().filter(|lease| !lease.results.is_empty());
-        link.into_iter().chain(waiting.map(|lease| lease.oldest_ms + PAGE_DELAY_MS)).min()
+        link.into_iter()
+            .chain(leaving)
+            .chain(waiting.map(|lease| lease.oldest_ms + PAGE_DELAY_MS))
+            .min()
     }
 
     /// Leases held; for tests and the status of the agent.
@@ -200,6 +241,7 @@ impl Session {
 
     fn receive(&mut self, message: MasterMessage, now_ms: u64, actions: &mut Vec<Action>) {
         match message {
+            MasterMessage::Drain(draining) => self.drain(draining, actions),
             MasterMessage::Welcome { heartbeat_ms, .. } => {
                 self.heartbeat_ms = heartbeat_ms.max(1);
                 self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
@@ -234,6 +276,9 @@ impl Session {
         new.remove_all(&known);
         held.open.insert_all(&new);
         held.unfinished.insert_all(&new);
+        if self.stay != Stay::Working {
+            return self.hand_back(lease.id, &new, actions);
+        }
         for range in new.ranges() {
             actions.push(Action::Run(Box::new(Lease { range: *range, ..lease.clone() })));
         }
@@ -273,14 +318,70 @@ impl Session {
             }
             End::CannotRun { reason } => {
                 lease.open.remove(range);
-                self.give_back(id, range, reason);
+                self.give_back(id, range, Some(reason));
                 self.end_if_empty(id, actions);
             }
         }
     }
 
+    /// Finishes what has begun and leaves, or goes on after all.
+    fn drain(&mut self, draining: bool, actions: &mut Vec<Action>) {
+        match (self.stay, draining) {
+            (Stay::Working, true) => {
+                self.stay = Stay::Draining;
+                actions.extend(self.leases.keys().map(|lease| Action::Withdraw(*lease)));
+            }
+            (Stay::Draining, false) => self.stay = Stay::Working,
+            // Whoever has begun to leave does.
+            (Stay::Working | Stay::Draining | Stay::Leaving { .. } | Stay::Left { .. }, _) => {}
+        }
+    }
+
+    /// Gives everything back that has not ended.
+    fn leave(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        if matches!(self.stay, Stay::Leaving { .. } | Stay::Left { .. }) {
+            return;
+        }
+        self.stay = Stay::Leaving { until_ms: now_ms + LEAVE_MS };
+        let unfinished: Vec<(LeaseId, RangeSet)> =
+            self.leases.iter().map(|(id, lease)| (*id, lease.unfinished.clone())).collect();
+        for (id, tasks) in unfinished {
+            actions.push(Action::Stop(id));
+            self.hand_back(id, &tasks, actions);
+        }
+    }
+
+    /// Gives tasks back that this agent could have run.
+    fn hand_back(&mut self, id: LeaseId, tasks: &RangeSet, actions: &mut Vec<Action>) {
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        lease.unfinished.remove_all(tasks);
+        lease.open.remove_all(tasks);
+        for range in tasks.ranges() {
+            self.give_back(id, *range, None);
+        }
+        self.end_if_empty(id, actions);
+    }
+
+    /// Leaves when nothing is left to do, or when it takes too long.
+    fn say_goodbye(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let nothing_left = self.leases.is_empty() && self.unstored.is_empty();
+        match self.stay {
+            Stay::Draining | Stay::Leaving { .. } if nothing_left && self.is_up() => {
+                actions.push(Action::Send(AgentMessage::Leaving));
+                self.stay = Stay::Left { until_ms: now_ms + LEAVE_MS };
+            }
+            // Nobody hears it: whoever leads next finds it missing.
+            Stay::Leaving { .. } if nothing_left => actions.push(Action::End),
+            Stay::Leaving { until_ms } if now_ms >= until_ms => actions.push(Action::End),
+            Stay::Left { until_ms } if !self.is_up() || now_ms >= until_ms => {
+                actions.push(Action::End);
+            }
+            Stay::Working | Stay::Draining | Stay::Leaving { .. } | Stay::Left { .. } => {}
+        }
+    }
+
     /// A lease whose module cannot be had comes back as a whole: as one range, not task by task.
-    fn give_back(&mut self, lease: LeaseId, range: TaskRange, reason: String) {
+    fn give_back(&mut self, lease: LeaseId, range: TaskRange, reason: Option<String>) {
         match self.returned.last_mut() {
             Some(last)
                 if last.lease == lease

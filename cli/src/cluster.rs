@@ -1,4 +1,7 @@
-//! `weir cluster`: the cluster, its masters, its agents and its log.
+//! `weir cluster`: the cluster, its masters, its agents and its log. What changes an agent is in a
+//! file of its own.
+
+mod drain;
 
 use std::process::ExitCode;
 
@@ -19,13 +22,14 @@ use crate::{
 const NO_AGENTS: &str =
     "no agents; `weir agent --master URL --data-dir DIR` adds the machine it is run on";
 
-/// Look at the cluster, its masters and its agents
+/// Look at the cluster, its masters and its agents, and let agents leave
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   weir cluster status
   weir cluster members
-  weir cluster agents --live")]
+  weir cluster agents --live
+  weir cluster drain pi")]
 pub(crate) enum ClusterCommand {
     /// Show the cluster, its agents and how fast its log commits
     Status(StatusArgs),
@@ -33,6 +37,8 @@ pub(crate) enum ClusterCommand {
     Members(MembersArgs),
     /// List its agents
     Agents(AgentsArgs),
+    /// Let agents finish what they run, and leave
+    Drain(drain::DrainArgs),
 }
 
 /// Show the cluster, its agents and how fast its log commits
@@ -86,6 +92,7 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
         ClusterCommand::Status(args) => status(args).await,
         ClusterCommand::Members(args) => members(args).await,
         ClusterCommand::Agents(args) => agents(args).await,
+        ClusterCommand::Drain(args) => drain::run(args).await,
     }
 }
 
@@ -119,14 +126,17 @@ async fn agents(AgentsArgs { agents: wanted, live, look }: AgentsArgs) -> Result
     if let Some(unknown) = wanted.iter().find(|word| !status.agents.iter().any(|a| is(a, word))) {
         bail!("there is no agent {unknown:?}; `weir cluster agents` lists what there is");
     }
-    let mut agents: Vec<_> = status.agents.iter().filter(|agent| agent.live || !live).collect();
+    let mut agents: Vec<_> =
+        status.agents.iter().filter(|agent| agent.life.is_live() || !live).collect();
     agents.retain(|agent| wanted.is_empty() || wanted.iter().any(|word| is(agent, word)));
     if look.json {
         text::print_json(&agents.iter().map(|agent| Agent::from(*agent)).collect::<Vec<_>>())?;
     } else if status.agents.is_empty() {
         text::note(NO_AGENTS);
     } else if agents.is_empty() {
-        text::note("none of them is live; without --live those that are lost are listed too");
+        text::note(
+            "none of them is live; without --live those that left or were lost are listed too",
+        );
     } else {
         text::print_table(&agents_table(&agents))?;
     }
@@ -187,7 +197,7 @@ fn agents_table(agents: &[&AgentView]) -> Table {
         table.row([
             view.agent.id.to_string(),
             view.agent.name.clone(),
-            if view.live { "live" } else { "lost" }.to_owned(),
+            view.life.word().to_owned(),
             cores(has.cpu_millis),
             short_bytes(has.memory_bytes),
             cores(view.used.cpu_millis),
@@ -211,10 +221,12 @@ mod tests {
         id::{AgentId, ClusterId, Incarnation, NodeId},
         limits::Resources,
     };
+    use weir_sdk::view::AgentLife;
 
     use super::*;
 
-    fn status() -> ClusterStatus {
+    /// An agent that works.
+    pub(super) fn agent() -> AgentView {
         let agent = AgentDescription {
             id: AgentId(1),
             incarnation: Incarnation(2),
@@ -226,6 +238,10 @@ mod tests {
             version: "0.1.0".to_owned(),
         };
         let used = Resources { cpu_millis: 1000, memory_bytes: 64 << 20 };
+        AgentView { agent, life: AgentLife::Live, leases: 1, used }
+    }
+
+    fn status() -> ClusterStatus {
         let member = MemberView {
             node: NodeId(1),
             address: "127.0.0.1:7400".to_owned(),
@@ -241,7 +257,7 @@ mod tests {
             term: 1,
             applied_index: 12_345,
             state_hash: "x".to_owned(),
-            agents: vec![AgentView { agent, live: true, leases: 1, used }],
+            agents: vec![agent()],
             commits: 10,
             commit_p50: Duration::from_micros(600),
             commit_p99: Duration::from_millis(2),

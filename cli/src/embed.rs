@@ -192,7 +192,7 @@ pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer)
 /// When none appears in `AGENT_TIMEOUT`.
 pub(crate) async fn wait_for_agent(client: &Client) -> Result<()> {
     let deadline = Instant::now() + AGENT_TIMEOUT;
-    while !client.status().await?.agents.iter().any(|agent| agent.live) {
+    while !client.status().await?.agents.iter().any(|agent| agent.life.is_live()) {
         if Instant::now() > deadline {
             bail!("no agent joined the cluster in {} s", AGENT_TIMEOUT.as_secs());
         }

@@ -214,11 +214,14 @@ pub(crate) async fn agent(args: AgentArgs) -> Result<ExitCode> {
     let master = format!("{scheme}{named}");
     let what = format!("weir: agent {} for the master at {master}", offer.name);
     let data = args.data_dir.display().to_string();
-    let agent = embed::start_agent(args.data_dir, master, offer).await?;
+    let mut agent = embed::start_agent(args.data_dir, master, offer).await?;
     let line = format!("{}, data in {}", text::plain(&what), text::plain(&data));
     text::print(&format!("{line}; Ctrl-C stops it\n")).context("cannot write to stdout")?;
-    interrupts.next().await;
-    agent.stop().await;
+    tokio::select! {
+        biased;
+        _ = interrupts.next() => agent.stop().await,
+        () = agent.left() => text::note("all its tasks have ended, and it has left the cluster"),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -140,7 +140,8 @@ enum Waiting {
     Client(Ticket),
     Pages(SessionId, Vec<u64>),
     Register(SessionId, Hello),
-    Lost(AgentId),
+    /// That an agent is no longer there.
+    Gone(AgentId),
 }
 
 /// Encoded messages, each with its receiver.
@@ -424,7 +425,7 @@ impl Control {
             Waiting::Register(session, hello) => {
                 self.registered(session, hello, refused.is_none(), now_ms, actions);
             }
-            Waiting::Lost(agent) => self.sessions.lost(agent, actions),
+            Waiting::Gone(agent) => self.sessions.gone(agent, actions),
         }
     }
 
@@ -467,10 +468,13 @@ impl Control {
                 actions.push(Action::JobChanged(job));
             }
             Effect::JobForgotten(job) => actions.push(Action::JobChanged(job)),
-            Effect::AgentLost(agent) => {
+            Effect::AgentGone(agent) => {
                 if let Some(table) = &mut self.table {
                     table.lose(agent);
                 }
+            }
+            Effect::AgentDrained { agent, draining } => {
+                self.sessions.drain(agent, draining, actions);
             }
         }
     }

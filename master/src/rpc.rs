@@ -31,6 +31,7 @@ fn refused(refusal: &Refusal) -> Status {
             | Rejection::UnknownName { .. } => Code::NotFound,
             Rejection::StillActive(_)
             | Rejection::NothingToRetry(_)
+            | Rejection::AgentGone(_)
             | Rejection::NameConflict { .. } => Code::FailedPrecondition,
             Rejection::TooManyJobs { .. }
             | Rejection::TooManyTasks { .. }

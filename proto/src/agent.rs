@@ -52,17 +52,19 @@ pub enum AgentMessage {
         /// How far their leases are.
         leases: Vec<LeaseMarks>,
     },
-    /// Tasks that this agent cannot run now.
+    /// Tasks that this agent does not run.
     Returned {
         /// The lease they came with.
         lease: LeaseId,
         /// The tasks.
         range: TaskRange,
-        /// Why.
-        reason: String,
+        /// Why it cannot; none where the leader asked for them.
+        reason: Option<String>,
     },
     /// Output of running tasks, advisory.
     Live(Vec<LiveChunk>),
+    /// Its last message: nothing runs there any more, and what it still holds is free.
+    Leaving,
 }
 
 /// A page on its way to the leader.
@@ -105,6 +107,8 @@ pub enum MasterMessage {
     PagesStored(Vec<u64>),
     /// Leases whose tasks are no longer wanted.
     Revoke(Vec<LeaseId>),
+    /// Whether to give back what has not begun, and to leave when the rest has ended.
+    Drain(bool),
 }
 
 impl From<AgentDescription> for wire::AgentDescription {
@@ -186,6 +190,7 @@ impl From<AgentMessage> for wire::AgentMessage {
             AgentMessage::Live(chunks) => Body::Live(wire::LiveOutput {
                 chunks: chunks.into_iter().map(wire::LiveChunk::from).collect(),
             }),
+            AgentMessage::Leaving => Body::Leaving(wire::Leaving {}),
         };
         wire::AgentMessage { body: Some(body) }
     }
@@ -222,6 +227,7 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
             Body::Live(wire::LiveOutput { chunks }) => {
                 AgentMessage::Live(chunks.into_iter().map(LiveChunk::from).collect())
             }
+            Body::Leaving(wire::Leaving {}) => AgentMessage::Leaving,
         })
     }
 }
@@ -265,6 +271,7 @@ impl From<MasterMessage> for wire::MasterMessage {
             MasterMessage::Revoke(leases) => Body::Revoke(wire::Revoke {
                 leases: leases.into_iter().map(wire::LeaseId::from).collect(),
             }),
+            MasterMessage::Drain(draining) => Body::Drain(wire::Drain { draining }),
         };
         wire::MasterMessage { body: Some(body) }
     }
@@ -287,6 +294,7 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
             Body::Revoke(wire::Revoke { leases }) => {
                 MasterMessage::Revoke(leases.into_iter().map(LeaseId::from).collect())
             }
+            Body::Drain(wire::Drain { draining }) => MasterMessage::Drain(draining),
         })
     }
 }

@@ -49,6 +49,15 @@ pub enum Change {
         /// Tasks that had started there.
         suspects: Vec<TaskId>,
     },
+    /// An agent said that nothing runs there any more.
+    AgentLeft(AgentId),
+    /// Lets an agent get no more tasks, and leave when those it has have ended; or go on.
+    DrainAgent {
+        /// Which.
+        agent: AgentId,
+        /// Whether it is to leave.
+        draining: bool,
+    },
     /// Results.
     CommitPages {
         /// Who ran the tasks.
@@ -99,6 +108,10 @@ impl Command {
                     index: task.index,
                 });
                 Body::AgentLost(wire::AgentLost { agent: agent.0, suspects: suspects.collect() })
+            }
+            Change::AgentLeft(agent) => Body::AgentLeft(wire::AgentLeft { agent: agent.0 }),
+            Change::DrainAgent { agent, draining } => {
+                Body::DrainAgent(wire::DrainAgent { agent: agent.0, draining })
             }
             Change::CommitPages { agent, pages } => {
                 Body::CommitPages(wire::CommitPages { agent: agent.0, pages })
@@ -157,6 +170,10 @@ impl Command {
                     })
                     .collect(),
             },
+            Body::AgentLeft(wire::AgentLeft { agent }) => Change::AgentLeft(AgentId(agent)),
+            Body::DrainAgent(wire::DrainAgent { agent, draining }) => {
+                Change::DrainAgent { agent: AgentId(agent), draining }
+            }
             Body::CommitPages(wire::CommitPages { agent, pages }) => {
                 Change::CommitPages { agent: AgentId(agent), pages }
             }
@@ -185,6 +202,8 @@ mod tests {
             Change::CreateCluster(ClusterId(9)),
             Change::CancelJob(JobId(2)),
             Change::AgentLost { agent: AgentId(1), suspects: vec![stage.task(3)] },
+            Change::AgentLeft(AgentId(1)),
+            Change::DrainAgent { agent: AgentId(1), draining: true },
             Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
             Change::ExtendLeases { stage, leased_through: 77 },
             Change::RetryJob { request: RequestId([3; 16]), job: JobId(2) },

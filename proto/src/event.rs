@@ -80,6 +80,22 @@ pub enum Happened {
         /// What it is called.
         name: String,
     },
+    /// An agent stopped, and gave back what it had.
+    AgentLeft {
+        /// Which.
+        agent: AgentId,
+        /// What it is called.
+        name: String,
+    },
+    /// Somebody lets an agent finish what it has and leave, or go on after all.
+    AgentDrained {
+        /// Which.
+        agent: AgentId,
+        /// What it is called.
+        name: String,
+        /// Whether it is to leave.
+        draining: bool,
+    },
     /// A name points elsewhere.
     NameChanged {
         /// Whose name it is.
@@ -101,6 +117,9 @@ impl Happened {
             Happened::JobRemoved(_) => "job_removed",
             Happened::AgentJoined { .. } => "agent_joined",
             Happened::AgentLost { .. } => "agent_lost",
+            Happened::AgentLeft { .. } => "agent_left",
+            Happened::AgentDrained { draining: true, .. } => "agent_draining",
+            Happened::AgentDrained { draining: false, .. } => "agent_drain_cancelled",
             Happened::NameChanged { .. } => "name_changed",
         }
     }
@@ -131,6 +150,13 @@ impl fmt::Display for Happened {
             Happened::JobRemoved(job) => write!(f, "{job} was removed"),
             Happened::AgentJoined { agent, name } => write!(f, "{agent} {name:?} joined"),
             Happened::AgentLost { agent, name } => write!(f, "{agent} {name:?} was lost"),
+            Happened::AgentLeft { agent, name } => write!(f, "{agent} {name:?} left"),
+            Happened::AgentDrained { agent, name, draining: true } => {
+                write!(f, "{agent} {name:?} is to leave when its tasks have ended")
+            }
+            Happened::AgentDrained { agent, name, draining: false } => {
+                write!(f, "{agent} {name:?} is to stay after all")
+            }
             Happened::NameChanged { name, target: None, .. } => {
                 write!(f, "name {name} was removed")
             }
@@ -185,6 +211,13 @@ impl From<ClusterEvent> for wire::ClusterEvent {
             Happened::AgentLost { agent, name } => {
                 Body::AgentLost(wire::AgentEvent { agent: agent.0, name })
             }
+            Happened::AgentLeft { agent, name } => {
+                Body::AgentLeft(wire::AgentEvent { agent: agent.0, name })
+            }
+            Happened::AgentDrained { agent, name, draining } => {
+                let agent = wire::AgentEvent { agent: agent.0, name };
+                if draining { Body::AgentDraining(agent) } else { Body::AgentDrainCancelled(agent) }
+            }
             Happened::NameChanged { namespace, name, target } => {
                 Body::NameChanged(wire::NameChanged {
                     namespace: text(namespace),
@@ -226,6 +259,15 @@ impl TryFrom<wire::ClusterEvent> for ClusterEvent {
             }
             Body::AgentLost(agent) => {
                 Happened::AgentLost { agent: AgentId(agent.agent), name: agent.name }
+            }
+            Body::AgentLeft(agent) => {
+                Happened::AgentLeft { agent: AgentId(agent.agent), name: agent.name }
+            }
+            Body::AgentDraining(wire::AgentEvent { agent, name }) => {
+                Happened::AgentDrained { agent: AgentId(agent), name, draining: true }
+            }
+            Body::AgentDrainCancelled(wire::AgentEvent { agent, name }) => {
+                Happened::AgentDrained { agent: AgentId(agent), name, draining: false }
             }
             Body::NameChanged(changed) => Happened::NameChanged {
                 namespace: changed.namespace.parse()?,
@@ -270,6 +312,9 @@ mod tests {
             Happened::JobRemoved(job),
             Happened::AgentJoined { agent, name: name() },
             Happened::AgentLost { agent, name: name() },
+            Happened::AgentLeft { agent, name: name() },
+            Happened::AgentDrained { agent, name: name(), draining: true },
+            Happened::AgentDrained { agent, name: name(), draining: false },
             Happened::NameChanged {
                 namespace: namespace(),
                 name: "a/b".parse().expect("a name"),

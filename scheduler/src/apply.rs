@@ -70,8 +70,15 @@ pub enum Effect {
     JobForgotten(JobId),
     /// An agent may get leases.
     AgentRegistered(AgentId),
-    /// An agent has no leases any more.
-    AgentLost(AgentId),
+    /// An agent has no leases any more: it was lost, or it left.
+    AgentGone(AgentId),
+    /// An agent is to leave, or to go on after all.
+    AgentDrained {
+        /// Which.
+        agent: AgentId,
+        /// Whether it is to leave.
+        draining: bool,
+    },
 }
 
 /// What the tasks of an effect used, added up.
@@ -149,6 +156,9 @@ pub enum Rejection {
     /// There are as many names as there can be.
     #[error("there are {MAX_NAMES} names, which is as many as there can be; remove some")]
     TooManyNames,
+    /// The agent was lost, or has left.
+    #[error("{0} is gone: only an agent that is there can be drained")]
+    AgentGone(AgentId),
     /// The cluster knows as many agents as it can.
     #[error("the cluster knows {MAX_AGENTS} agents, which is as many as it can")]
     TooManyAgents,
@@ -181,6 +191,8 @@ pub fn apply(
         Change::RemoveJob(job) => jobs::remove(state, job),
         Change::RegisterAgent(description) => agents::register(state, description),
         Change::AgentLost { agent, suspects } => agents::lose(state, agent, &suspects),
+        Change::AgentLeft(agent) => agents::leave(state, agent),
+        Change::DrainAgent { agent, draining } => agents::drain(state, agent, draining),
         Change::CommitPages { pages, .. } => Ok(pages::commit(state, pages)),
         Change::ExtendLeases { stage, leased_through } => extend(state, stage, leased_through),
         Change::SetName(set) => names::set(state, set),

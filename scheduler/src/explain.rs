@@ -11,6 +11,8 @@ use crate::{lease::LeaseTable, state::ClusterState};
 pub enum WaitReason {
     /// No agent has a session.
     NoAgent,
+    /// Those that have one are about to leave.
+    Draining,
     /// No attached agent is large enough, however idle.
     TooLarge {
         /// What a task needs.
@@ -26,6 +28,7 @@ impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitReason::NoAgent => f.write_str("no agent is connected"),
+            WaitReason::Draining => f.write_str("every agent is about to leave"),
             WaitReason::TooLarge { needs } => {
                 write!(f, "no agent is large enough: a task needs {needs}")
             }
@@ -44,9 +47,14 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
     if queue.waiting.is_empty() {
         return (!table.is_settled()).then_some(WaitReason::Uncertain);
     }
-    let mut agents = table.agents().values().filter(|agent| agent.connected).peekable();
-    if agents.peek().is_none() {
+    let connected = || table.agents().iter().filter(|(_, agent)| agent.connected);
+    if connected().next().is_none() {
         return Some(WaitReason::NoAgent);
+    }
+    let staying = connected().filter(|(id, _)| !state.is_draining(**id));
+    let mut agents = staying.map(|(_, agent)| agent).peekable();
+    if agents.peek().is_none() {
+        return Some(WaitReason::Draining);
     }
     if agents.all(|agent| agent.description.resources.slots(spec.resources) == 0) {
         return Some(WaitReason::TooLarge { needs: spec.resources });

@@ -395,13 +395,14 @@ impl LeaseTable {
     }
 
     /// An agent gave tasks back; returns whether to revoke the lease, which is over while its
-    /// agent may still run tasks of it.
+    /// agent may still run tasks of it. Until `cool_until_ms`, where that is given, the agent gets no
+    /// more tasks of their stage.
     pub fn give_back(
         &mut self,
         agent: AgentId,
         lease: LeaseId,
         range: TaskRange,
-        now_ms: u64,
+        cool_until_ms: Option<u64>,
     ) -> bool {
         let Some(held) = self.leases.get_mut(&lease).filter(|held| held.agent == agent) else {
             return false;
@@ -412,7 +413,9 @@ impl LeaseTable {
         let (stage, empty, surplus) = (held.stage, held.open.is_empty(), !held.surplus.is_empty());
         if let Some(queue) = self.stages.get_mut(&stage) {
             queue.waiting.insert_all(&back);
-            queue.cool.insert(agent, now_ms + COOL_DOWN_MS);
+            if let Some(until_ms) = cool_until_ms {
+                queue.cool.insert(agent, until_ms);
+            }
         }
         if empty {
             self.remove_lease(lease);

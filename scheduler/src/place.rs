@@ -74,6 +74,7 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
         if stage.losses.contains_key(&first.start)
             || held.open.iter().any(|index| stage.losses.contains_key(&index))
             || held.open.len() > tasks / 2
+            || state.is_draining(held.agent)
             || !fits_more(table, held, tasks)
             || queue.is_cooling(held.agent, now_ms)
             || somebody_goes_first(state, table, held)
@@ -107,8 +108,9 @@ fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLeas
 
 /// A lease for the first stage in order that fits an agent with room.
 fn new_lease(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(AgentId, Lease)> {
-    let connected = table.agents().iter().filter(|(_, agent)| agent.connected);
-    let rooms: Vec<(AgentId, Resources)> = connected
+    let open = table.agents().iter();
+    let open = open.filter(|(id, agent)| agent.connected && !state.is_draining(**id));
+    let rooms: Vec<(AgentId, Resources)> = open
         .map(|(id, agent)| (*id, agent.description.resources.without(table.used(*id))))
         .filter(|(_, room)| room.cpu_millis > 0)
         .collect();

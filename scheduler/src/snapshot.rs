@@ -96,18 +96,29 @@ fn encode_name((key, record): (&(Namespace, Name), &NameRecord)) -> wire::NameSt
 }
 
 fn encode_agent(agent: &AgentRecord) -> wire::AgentState {
-    let (lost, since_ms) = match agent.life {
-        AgentLife::Live { since_ms } => (false, since_ms),
-        AgentLife::Lost { since_ms } => (true, since_ms),
+    let (lost, left, since_ms) = match agent.life {
+        AgentLife::Live { since_ms } => (false, false, since_ms),
+        AgentLife::Lost { since_ms } => (true, false, since_ms),
+        AgentLife::Left { since_ms } => (false, true, since_ms),
     };
-    wire::AgentState { agent: Some(agent.description.clone().into()), since_ms, lost }
+    wire::AgentState {
+        agent: Some(agent.description.clone().into()),
+        since_ms,
+        lost,
+        left,
+        draining: agent.draining,
+    }
 }
 
 fn decode_agent(wire: wire::AgentState) -> Result<AgentRecord, Malformed> {
     let since_ms = wire.since_ms;
-    let life = if wire.lost { AgentLife::Lost { since_ms } } else { AgentLife::Live { since_ms } };
+    let life = match (wire.lost, wire.left) {
+        (true, _) => AgentLife::Lost { since_ms },
+        (false, true) => AgentLife::Left { since_ms },
+        (false, false) => AgentLife::Live { since_ms },
+    };
     let description = wire.agent.ok_or(Malformed::Missing { what: "an agent" })?.try_into()?;
-    Ok(AgentRecord { description, life })
+    Ok(AgentRecord { description, life, draining: wire.draining })
 }
 
 fn encode_job(job: &Job) -> wire::JobState {

@@ -86,18 +86,25 @@ pub struct AgentRecord {
     pub description: AgentDescription,
     /// What became of it.
     pub life: AgentLife,
+    /// Whether it gets no more tasks, and leaves when those it has have ended.
+    pub draining: bool,
 }
 
 /// What became of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentLife {
-    /// It registered and was not lost since.
+    /// It registered, and neither left nor was lost since.
     Live {
         /// When it registered, Unix milliseconds.
         since_ms: u64,
     },
     /// The leader gave it up.
     Lost {
+        /// When, Unix milliseconds.
+        since_ms: u64,
+    },
+    /// It stopped, and said so.
+    Left {
         /// When, Unix milliseconds.
         since_ms: u64,
     },
@@ -175,7 +182,12 @@ impl ClusterState {
         }
     }
 
-    /// Agents that registered and were not lost since.
+    /// Whether an agent that is known gets no more tasks.
+    pub fn is_draining(&self, agent: AgentId) -> bool {
+        self.agents.get(&agent).is_some_and(|agent| agent.draining)
+    }
+
+    /// Agents that registered, and have neither left nor been lost since.
     pub fn live_agents(&self) -> impl Iterator<Item = &AgentRecord> {
         self.agents.values().filter(|agent| matches!(agent.life, AgentLife::Live { .. }))
     }

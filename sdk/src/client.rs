@@ -10,7 +10,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use weir_proto::{
-    id::{JobId, Namespace},
+    id::{AgentId, JobId, Namespace},
     wire::{
         self, cluster_client::ClusterClient, jobs_client::JobsClient, store_client::StoreClient,
     },
@@ -90,6 +90,20 @@ pub enum JobError {
     #[error("{why}")]
     NotNow {
         /// What state it is in, and what to do.
+        why: String,
+    },
+    /// The call failed.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+}
+
+/// Why nothing was done about an agent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// The agent is not in a state for that.
+    #[error("{why}")]
+    NotNow {
+        /// What state it is in.
         why: String,
     },
     /// The call failed.
@@ -214,6 +228,24 @@ impl Client {
         });
         let status = asked.await.map_err(|status| self.failed(&status))?;
         ClusterStatus::try_from(status).map_err(|m| RpcError::answer(&self.address, m))
+    }
+
+    /// Lets an agent finish what it runs and then leave, or go on after all. Returns once that is
+    /// committed, before it has left.
+    ///
+    /// # Errors
+    /// `NotNow` when the agent is gone or unknown, `Rpc` when the master does not answer.
+    pub async fn drain(&self, agent: AgentId, draining: bool) -> Result<(), AgentError> {
+        let asked = rpc::retry(|| {
+            let mut cluster = self.cluster_rpc();
+            async move { cluster.drain(wire::DrainRequest { agent: agent.0, draining }).await }
+        });
+        asked.await.map(|_| ()).map_err(|status| match status.code() {
+            Code::NotFound | Code::FailedPrecondition => {
+                AgentError::NotNow { why: status.message().to_owned() }
+            }
+            _ => AgentError::Rpc(self.failed(&status)),
+        })
     }
 
     /// Asks the store for nothing: any Weir master answers, and nothing else does.

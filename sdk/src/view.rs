@@ -281,12 +281,42 @@ pub struct MemberView {
 pub struct AgentView {
     /// What the agent says of itself.
     pub agent: AgentDescription,
-    /// Whether it has a session.
-    pub live: bool,
+    /// What became of it.
+    pub life: AgentLife,
     /// Leases it holds.
     pub leases: u32,
     /// What those are counted with.
     pub used: Resources,
+}
+
+/// What became of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentLife {
+    /// It is there, and gets tasks.
+    Live,
+    /// It is there, gets no more tasks, and leaves when those it has have ended.
+    Draining,
+    /// It stopped, and gave back what it had.
+    Left,
+    /// It was silent for too long.
+    Lost,
+}
+
+impl AgentLife {
+    /// A stable word for programs and people: `live`.
+    pub fn word(self) -> &'static str {
+        match self {
+            AgentLife::Live => "live",
+            AgentLife::Draining => "draining",
+            AgentLife::Left => "left",
+            AgentLife::Lost => "lost",
+        }
+    }
+
+    /// Whether it is there.
+    pub fn is_live(self) -> bool {
+        matches!(self, AgentLife::Live | AgentLife::Draining)
+    }
 }
 
 impl TryFrom<wire::ClusterStatus> for ClusterStatus {
@@ -329,10 +359,19 @@ impl TryFrom<wire::AgentView> for AgentView {
     type Error = Malformed;
 
     fn try_from(wire: wire::AgentView) -> Result<AgentView, Malformed> {
+        let life = match wire.life() {
+            wire::AgentLife::Live => AgentLife::Live,
+            wire::AgentLife::Draining => AgentLife::Draining,
+            wire::AgentLife::Left => AgentLife::Left,
+            wire::AgentLife::Lost => AgentLife::Lost,
+            wire::AgentLife::Unspecified => {
+                return Err(Malformed::Missing { what: "what became of an agent" });
+            }
+        };
         let agent = wire.agent.ok_or(Malformed::Missing { what: "an agent's description" })?;
         Ok(AgentView {
             agent: AgentDescription::try_from(agent)?,
-            live: wire.live,
+            life,
             leases: wire.leases,
             used: Resources {
                 cpu_millis: wire.used_cpu_millis,

@@ -89,6 +89,10 @@ pub enum Fact {
     Poison,
     /// A connection broke by itself.
     BrokenConnection,
+    /// An agent was told to stop, and left.
+    Left,
+    /// An agent was drained, and left.
+    Drained,
     /// An agent could not reach the master for a while.
     CutOff,
     /// The master's clock jumped.
@@ -113,13 +117,15 @@ pub enum Fact {
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 16] = [
+    pub const ALL: [Fact; 18] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
         Fact::AgentCrash,
         Fact::Poison,
         Fact::BrokenConnection,
+        Fact::Left,
+        Fact::Drained,
         Fact::CutOff,
         Fact::ClockJump,
         Fact::Snapshot,

@@ -231,6 +231,13 @@ impl Lane {
         Some(turn)
     }
 
+    /// Takes the tasks out that have not begun.
+    pub(super) fn withdraw(&self) -> RangeSet {
+        let mut state = self.lock();
+        state.idle_since = Instant::now();
+        std::mem::take(&mut state.queued)
+    }
+
     /// Takes what has finished, in the order in which it did.
     pub(super) fn take_finished(&self) -> Vec<Finished> {
         std::mem::take(&mut self.lock().finished)

@@ -162,7 +162,7 @@ fn a_task_that_cannot_run_is_given_back() {
     let [Action::Send(AgentMessage::Returned { range, reason, .. })] = &actions[..] else {
         panic!("{actions:?}");
     };
-    assert_eq!((*range, &reason[..]), (TaskRange::single(1), "disk full"));
+    assert_eq!((*range, reason.as_deref()), (TaskRange::single(1), Some("disk full")));
 }
 
 #[test]
@@ -192,6 +192,94 @@ fn a_task_given_back_after_the_hello_is_told_after_the_welcome() {
         panic!("{actions:?}");
     };
     assert_eq!(*range, TaskRange::single(0));
+}
+
+fn returned(actions: &[Action]) -> Vec<(TaskRange, Option<&str>)> {
+    let sent = actions.iter().filter_map(|action| match action {
+        Action::Send(AgentMessage::Returned { range, reason, .. }) => {
+            Some((*range, reason.as_deref()))
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn says_goodbye(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Send(AgentMessage::Leaving)))
+}
+
+fn ends(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::End))
+}
+
+fn receive(session: &mut Session, message: MasterMessage, now_ms: u64) -> Vec<Action> {
+    session.step(Event::Received(message), Vec::new(), now_ms)
+}
+
+#[test]
+fn who_leaves_gives_back_what_has_not_ended_and_waits_for_what_has() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10));
+    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 5);
+    let actions = session.step(Event::Leave, vec![(LEASE, 2)], 6);
+    assert!(actions.iter().any(|action| matches!(action, Action::Stop(LEASE))));
+    assert_eq!(returned(&actions), [(TaskRange::new(2, 10), None)]);
+    assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2))]);
+    assert!(!says_goodbye(&actions), "its results are not stored yet");
+    let actions = receive(&mut session, MasterMessage::PagesStored(vec![1]), 7);
+    assert!(says_goodbye(&actions) && !ends(&actions));
+    assert!(ends(&session.step(Event::Disconnected, Vec::new(), 8)), "the master has heard it");
+}
+
+#[test]
+fn who_leaves_does_not_wait_for_ever() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 5);
+    assert!(!ends(&session.step(Event::Leave, Vec::new(), 6)));
+    assert_eq!(session.next_wakeup_ms(), Some(1000), "a heartbeat");
+    assert!(ends(&session.step(Event::Tick, Vec::new(), 6 + LEAVE_MS)));
+}
+
+#[test]
+fn who_leaves_without_a_master_and_without_results_ends_at_once() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    session.step(Event::Disconnected, Vec::new(), 5);
+    assert!(ends(&session.step(Event::Leave, Vec::new(), 6)));
+}
+
+#[test]
+fn who_drains_finishes_what_has_begun_and_leaves() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10));
+    let actions = receive(&mut session, MasterMessage::Drain(true), 1);
+    assert!(matches!(actions[..], [Action::Withdraw(LEASE)]), "{actions:?}");
+    let queued = RangeSet::from_iter([TaskRange::new(2, 10)]);
+    let actions = session.step(Event::Withdrawn(vec![(LEASE, queued)]), Vec::new(), 1);
+    assert_eq!(returned(&actions), [(TaskRange::new(2, 10), None)]);
+
+    let late = Lease { id: LeaseId { term: 1, seq: 2 }, ..lease(20, 22) };
+    assert_eq!(returned(&grant(&mut session, late)), [(TaskRange::new(20, 22), None)]);
+
+    let actions = session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 9);
+    assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2))]);
+    let actions = receive(&mut session, MasterMessage::PagesStored(vec![1]), 10);
+    assert!(says_goodbye(&actions));
+}
+
+#[test]
+fn who_is_drained_may_be_told_to_go_on() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 2));
+    receive(&mut session, MasterMessage::Drain(true), 1);
+    session.step(Event::Withdrawn(vec![(LEASE, RangeSet::new())]), Vec::new(), 1);
+    receive(&mut session, MasterMessage::Drain(false), 2);
+    let more = Lease { id: LeaseId { term: 1, seq: 2 }, ..lease(20, 22) };
+    assert!(matches!(grant(&mut session, more)[..], [Action::Run(_)]));
+    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 9);
+    let actions = receive(&mut session, MasterMessage::PagesStored(vec![1]), 10);
+    assert!(!says_goodbye(&actions));
 }
 
 fn cannot_run(index: u32) -> Finished {

@@ -80,7 +80,7 @@ pub(crate) fn agents() -> ArgValueCompleter {
         let status = ask(|client| async move { client.status().await.ok() });
         let agents = status.map(|status| status.agents).unwrap_or_default();
         let found = agents.iter().map(|view| {
-            let state = if view.live { "live" } else { "lost" };
+            let state = view.life.word();
             candidate(&view.agent.name, format!("{}, {state}", view.agent.id))
         });
         beginning_with(word, found)

@@ -66,8 +66,10 @@ pub(crate) struct Agent {
     agent: String,
     /// What it is called.
     name: String,
-    /// Whether it has a session.
+    /// Whether it is there: its state is `live` or `draining`.
     live: bool,
+    /// `live`, `draining` (it leaves when its tasks have ended), `left` or `lost`.
+    state: &'static str,
     /// The architecture of its machine.
     architecture: String,
     /// The profile under which its fuel and results are defined.
@@ -178,7 +180,8 @@ impl From<&AgentView> for Agent {
         Agent {
             agent: view.agent.id.to_string(),
             name: view.agent.name.clone(),
-            live: view.live,
+            live: view.life.is_live(),
+            state: view.life.word(),
             architecture: view.agent.architecture.clone(),
             profile: view.agent.profile.clone(),
             version: view.agent.version.clone(),
@@ -231,7 +234,10 @@ impl From<&ClusterEvent> for Event {
                 }
             }
             Happened::JobRemoved(job) => Event { job: Some(job.to_string()), ..known },
-            Happened::AgentJoined { agent, name } | Happened::AgentLost { agent, name } => {
+            Happened::AgentJoined { agent, name }
+            | Happened::AgentLost { agent, name }
+            | Happened::AgentLeft { agent, name }
+            | Happened::AgentDrained { agent, name, .. } => {
                 Event { agent: Some(agent.to_string()), name: Some(name.clone()), ..known }
             }
             Happened::NameChanged { namespace, name, target } => Event {

@@ -11,7 +11,7 @@ use weir_proto::{
     lease::{Lease, LeaseMarks},
     page::Page,
 };
-use weir_scheduler::state::AgentLife;
+use weir_scheduler::{lease::COOL_DOWN_MS, state::AgentLife};
 
 use super::{Action, Control, Waiting};
 
@@ -34,8 +34,8 @@ pub(super) struct Hello {
 pub(super) struct Sessions {
     agents: BTreeMap<SessionId, AgentId>,
     sessions: BTreeMap<AgentId, SessionId>,
-    /// Agents whose loss is proposed and not committed yet.
-    losing: BTreeSet<AgentId>,
+    /// Agents whose loss or leaving is proposed and not committed yet.
+    going: BTreeSet<AgentId>,
 }
 
 impl Sessions {
@@ -56,12 +56,19 @@ impl Sessions {
         Some(agent)
     }
 
-    /// The loss of an agent is committed: should it speak again, it begins anew.
-    pub(super) fn lost(&mut self, agent: AgentId, actions: &mut Vec<Action>) {
-        self.losing.remove(&agent);
+    /// It is committed that an agent is gone: should it speak again, it begins anew.
+    pub(super) fn gone(&mut self, agent: AgentId, actions: &mut Vec<Action>) {
+        self.going.remove(&agent);
         if let Some(session) = self.sessions.get(&agent).copied() {
             self.close(session);
-            actions.push(Action::CloseSession(session, "the agent was silent for too long"));
+            actions.push(Action::CloseSession(session, "the agent left, or was silent too long"));
+        }
+    }
+
+    /// Tells an agent to leave, or to go on after all.
+    pub(super) fn drain(&self, agent: AgentId, draining: bool, actions: &mut Vec<Action>) {
+        if let Some(session) = self.sessions.get(&agent) {
+            actions.push(Action::ToAgent(*session, MasterMessage::Drain(draining)));
         }
     }
 
@@ -122,12 +129,14 @@ impl Control {
                 table.heard(agent, &leases, now_ms);
                 self.pages(session, agent, pages, now_ms, actions);
             }
-            AgentMessage::Returned { lease, range, .. } => {
-                if table.give_back(agent, lease, range, now_ms) {
+            AgentMessage::Returned { lease, range, reason } => {
+                let cool_until_ms = reason.map(|_| now_ms + COOL_DOWN_MS);
+                if table.give_back(agent, lease, range, cool_until_ms) {
                     self.sessions.revoke(vec![(agent, lease)], actions);
                 }
             }
             AgentMessage::Live(chunks) => actions.push(Action::Live(chunks)),
+            AgentMessage::Leaving => self.gone(agent, Change::AgentLeft(agent), now_ms),
         }
     }
 
@@ -149,7 +158,7 @@ impl Control {
         let same_life = record.is_some_and(|record| {
             record.description == hello.agent && matches!(record.life, AgentLife::Live { .. })
         });
-        if same_life && !self.sessions.losing.contains(&id) {
+        if same_life && !self.sessions.going.contains(&id) {
             return self.registered(session, hello, true, now_ms, actions);
         }
         if table.incarnation(id).is_some_and(|known| known != hello.agent.incarnation) {
@@ -173,11 +182,15 @@ impl Control {
         let Some(table) = self.table.as_mut().filter(|_| accepted) else {
             return actions.push(Action::CloseSession(session, "the cluster has too many agents"));
         };
-        self.sessions.open(session, hello.agent.id, actions);
+        let agent = hello.agent.id;
+        self.sessions.open(session, agent, actions);
         let attached = table.attach(&self.state, hello.agent, hello.held, now_ms);
         let cluster = self.state.cluster.unwrap_or(ClusterId(0));
         let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
         actions.push(Action::ToAgent(session, welcome));
+        if self.state.is_draining(agent) {
+            self.sessions.drain(agent, true, actions);
+        }
         if !attached.revoke.is_empty() {
             actions.push(Action::ToAgent(session, MasterMessage::Revoke(attached.revoke)));
         }
@@ -186,12 +199,16 @@ impl Control {
     /// Proposes an agent's loss, with the tasks to blame.
     pub(super) fn lose(&mut self, agent: AgentId, now_ms: u64) {
         let Some(table) = &self.table else { return };
-        if self.sessions.losing.contains(&agent) {
-            return;
-        }
         let change = Change::AgentLost { agent, suspects: table.suspects(agent) };
-        if self.propose(change, Waiting::Lost(agent), now_ms).is_ok() {
-            self.sessions.losing.insert(agent);
+        self.gone(agent, change, now_ms);
+    }
+
+    /// Proposes that an agent is gone, once.
+    fn gone(&mut self, agent: AgentId, change: Change, now_ms: u64) {
+        if !self.sessions.going.contains(&agent)
+            && self.propose(change, Waiting::Gone(agent), now_ms).is_ok()
+        {
+            self.sessions.going.insert(agent);
         }
     }
 

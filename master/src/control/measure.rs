@@ -97,7 +97,8 @@ impl Measuring {
             | Effect::LeasesExtended(_)
             | Effect::JobForgotten(_)
             | Effect::AgentRegistered(_)
-            | Effect::AgentLost(_) => return,
+            | Effect::AgentDrained { .. }
+            | Effect::AgentGone(_) => return,
         };
         actions.push(Action::Measured(measure));
     }

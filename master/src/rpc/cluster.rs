@@ -5,10 +5,13 @@ use std::{net::SocketAddr, pin::Pin};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
-use weir_proto::{event::Position, limits::Resources, wire};
-use weir_scheduler::{snapshot, state::AgentLife};
+use weir_proto::{command::Change, event::Position, id::AgentId, limits::Resources, wire};
+use weir_scheduler::{
+    snapshot,
+    state::{AgentLife, AgentRecord},
+};
 
-use super::{events, stopping};
+use super::{events, refused, stopping};
 use crate::driver::Handle;
 
 /// Events that a client has not taken.
@@ -28,6 +31,15 @@ impl ClusterService {
     }
 }
 
+fn life(agent: &AgentRecord) -> wire::AgentLife {
+    match agent.life {
+        AgentLife::Live { .. } if agent.draining => wire::AgentLife::Draining,
+        AgentLife::Live { .. } => wire::AgentLife::Live,
+        AgentLife::Left { .. } => wire::AgentLife::Left,
+        AgentLife::Lost { .. } => wire::AgentLife::Lost,
+    }
+}
+
 #[tonic::async_trait]
 impl wire::cluster_server::Cluster for ClusterService {
     async fn status(
@@ -44,7 +56,7 @@ impl wire::cluster_server::Cluster for ClusterService {
                 let used = table.map_or(none, |table| table.used(id));
                 wire::AgentView {
                     agent: Some(agent.description.clone().into()),
-                    live: matches!(agent.life, AgentLife::Live { .. }),
+                    life: life(agent).into(),
                     leases: table.map_or(0, |table| table.leases_of(id).count() as u32),
                     used_cpu_millis: used.cpu_millis,
                     used_memory_bytes: used.memory_bytes,
@@ -85,6 +97,17 @@ impl wire::cluster_server::Cluster for ClusterService {
         let hash = tokio::task::spawn_blocking(move || snapshot::hash(&state)).await;
         let hash = hash.map_err(|_| Status::unavailable("the master is stopping"))?;
         Ok(Response::new(wire::ClusterStatus { state_hash: hash.to_string(), ..status }))
+    }
+
+    async fn drain(
+        &self,
+        request: Request<wire::DrainRequest>,
+    ) -> Result<Response<wire::DrainResponse>, Status> {
+        let wire::DrainRequest { agent, draining } = request.into_inner();
+        let change = Change::DrainAgent { agent: AgentId(agent), draining };
+        let answer = self.master.change(change).await.map_err(stopping)?;
+        answer.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::DrainResponse {}))
     }
 
     type EventsStream = Pin<Box<dyn Stream<Item = Result<wire::ClusterEvent, Status>> + Send>>;

@@ -111,7 +111,8 @@ impl JobsService {
     /// A job that no agent could ever run is refused while there are agents to compare with.
     fn check_size(&self, needs: Resources) -> Result<(), Status> {
         let state = self.master.state();
-        let agents = state.live_agents().map(|agent| &agent.description);
+        let staying = state.live_agents().filter(|agent| !agent.draining);
+        let agents = staying.map(|agent| &agent.description);
         match largest_agent(agents) {
             Some(largest) if largest.slots(needs) == 0 => Err(Status::invalid_argument(format!(
                 "a task needs {needs}, and no agent is as large: the largest has {largest}; \

@@ -112,8 +112,9 @@ impl Soft {
 impl Facts {
     /// Live agents and lost ones.
     pub(super) fn agents(&self) -> (usize, usize) {
-        let live = self.state.live_agents().count();
-        (live, self.state.agents.len() - live)
+        let lost = self.state.agents.values();
+        let lost = lost.filter(|agent| matches!(agent.life, AgentLife::Lost { .. }));
+        (self.state.live_agents().count(), lost.count())
     }
 
     /// Tasks without a result.

@@ -170,9 +170,9 @@ fn job_row(facts: &Facts, job: &Job) -> Markup {
 
 fn agents(facts: &Facts) -> Markup {
     let is_live = |agent: &&AgentRecord| matches!(agent.life, AgentLife::Live { .. });
-    let lost = facts.state.agents.values().filter(|agent| !is_live(agent));
+    let gone = facts.state.agents.values().filter(|agent| !is_live(agent));
     let listed: Vec<&AgentRecord> =
-        facts.state.live_agents().chain(lost).take(MAX_AGENTS).collect();
+        facts.state.live_agents().chain(gone).take(MAX_AGENTS).collect();
     let more = facts.state.agents.len() - listed.len();
     html! {
         section.card aria-labelledby="agents" {
@@ -225,7 +225,12 @@ fn agent_row(facts: &Facts, agent: &AgentRecord) -> Markup {
                     (AgentLife::Lost { since_ms }, _) => {
                         (pill("bad", "lost")) span.sub { (ago(facts.now_ms, since_ms)) }
                     }
-                    (AgentLife::Live { .. }, Some(usage)) if usage.connected => (pill("ok", "live")),
+                    (AgentLife::Left { since_ms }, _) => {
+                        (pill("gone", "left")) span.sub { (ago(facts.now_ms, since_ms)) }
+                    }
+                    (AgentLife::Live { .. }, Some(usage)) if usage.connected => {
+                        @if agent.draining { (pill("gone", "draining")) } @else { (pill("ok", "live")) }
+                    }
                     (AgentLife::Live { .. }, _) => (pill("gone", "silent")),
                 }
             }

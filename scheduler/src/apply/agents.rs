@@ -1,4 +1,4 @@
-//! Agents: admitted, and given up.
+//! Agents: admitted, drained, gone, and given up.
 
 use weir_proto::{
     agent::AgentDescription,
@@ -17,22 +17,58 @@ pub(super) fn register(
 ) -> Result<Vec<Effect>, Rejection> {
     let id = description.id;
     if !state.agents.contains_key(&id) && state.agents.len() >= MAX_AGENTS {
-        forget_longest_lost_agent(state)?;
+        forget_longest_gone_agent(state)?;
     }
     let life = AgentLife::Live { since_ms: state.now_ms };
+    // Whoever starts an agent again wants it to work.
+    let draining = state.agents.get(&id).is_some_and(|known| {
+        known.draining && known.description.incarnation == description.incarnation
+    });
     state.record(Happened::AgentJoined { agent: id, name: description.name.clone() });
-    state.agents.insert(id, AgentRecord { description, life });
+    state.agents.insert(id, AgentRecord { description, life, draining });
     Ok(vec![Effect::AgentRegistered(id)])
 }
 
-fn forget_longest_lost_agent(state: &mut ClusterState) -> Result<(), Rejection> {
-    let lost = state.agents.iter().filter_map(|(id, agent)| match agent.life {
+fn forget_longest_gone_agent(state: &mut ClusterState) -> Result<(), Rejection> {
+    let gone = state.agents.iter().filter_map(|(id, agent)| match agent.life {
         AgentLife::Live { .. } => None,
-        AgentLife::Lost { since_ms } => Some((since_ms, *id)),
+        AgentLife::Lost { since_ms } | AgentLife::Left { since_ms } => Some((since_ms, *id)),
     });
-    let Some((_, longest)) = lost.min() else { return Err(Rejection::TooManyAgents) };
+    let Some((_, longest)) = gone.min() else { return Err(Rejection::TooManyAgents) };
     state.agents.remove(&longest);
     Ok(())
+}
+
+/// It has stopped by itself: nobody is to blame, and what it had is run elsewhere.
+pub(super) fn leave(state: &mut ClusterState, agent: AgentId) -> Result<Vec<Effect>, Rejection> {
+    let now_ms = state.now_ms;
+    let Some(record) = state.agents.get_mut(&agent) else {
+        return Err(Rejection::UnknownAgent(agent));
+    };
+    record.life = AgentLife::Left { since_ms: now_ms };
+    let name = record.description.name.clone();
+    state.record(Happened::AgentLeft { agent, name });
+    Ok(vec![Effect::AgentGone(agent)])
+}
+
+pub(super) fn drain(
+    state: &mut ClusterState,
+    agent: AgentId,
+    draining: bool,
+) -> Result<Vec<Effect>, Rejection> {
+    let Some(record) = state.agents.get_mut(&agent) else {
+        return Err(Rejection::UnknownAgent(agent));
+    };
+    if !matches!(record.life, AgentLife::Live { .. }) {
+        return Err(Rejection::AgentGone(agent));
+    }
+    if record.draining == draining {
+        return Ok(Vec::new());
+    }
+    record.draining = draining;
+    let name = record.description.name.clone();
+    state.record(Happened::AgentDrained { agent, name, draining });
+    Ok(vec![Effect::AgentDrained { agent, draining }])
 }
 
 /// Only tasks that had started are blamed: one that waited there did the agent no harm.
@@ -57,7 +93,7 @@ pub(super) fn lose(
             end_if_done(state, task.stage.job, false, &mut effects);
         }
     }
-    effects.push(Effect::AgentLost(agent));
+    effects.push(Effect::AgentGone(agent));
     Ok(effects)
 }
 

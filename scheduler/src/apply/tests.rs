@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 use weir_proto::{
+    agent::AgentDescription,
+    id::Incarnation,
     job::JobSpec,
     name::{Expected, SetName},
     outcome::{Cause, Usage},
@@ -134,6 +136,31 @@ fn a_task_that_loses_three_agents_is_given_up() {
     let verdict = &log.stage(1).verdicts[0];
     assert_eq!(verdict.outcome, Outcome::AgentLostTooOften { losses: 3 });
     assert_eq!(verdict.range, TaskRange::single(1));
+}
+
+#[test]
+fn only_an_agent_that_is_there_can_be_drained() {
+    let mut log = Log::new();
+    let drain = |draining| Change::DrainAgent { agent: AgentId(1), draining };
+    assert_eq!(log.apply(drain(true)), Err(Rejection::UnknownAgent(AgentId(1))));
+    log.apply(Change::RegisterAgent(agent(1, 2))).expect("an agent");
+    let effect = Effect::AgentDrained { agent: AgentId(1), draining: true };
+    assert_eq!(log.apply(drain(true)), Ok(vec![effect]));
+    assert_eq!(log.apply(drain(true)), Ok(Vec::new()), "it does already");
+    log.apply(Change::AgentLeft(AgentId(1))).expect("a known agent");
+    assert_eq!(log.apply(drain(true)), Err(Rejection::AgentGone(AgentId(1))));
+}
+
+#[test]
+fn an_agent_drains_until_it_is_started_again() {
+    let mut log = Log::new();
+    log.apply(Change::RegisterAgent(agent(1, 2))).expect("an agent");
+    log.apply(Change::DrainAgent { agent: AgentId(1), draining: true }).expect("a live agent");
+    log.apply(Change::RegisterAgent(agent(1, 2))).expect("the same life");
+    assert!(log.state.is_draining(AgentId(1)));
+    let again = AgentDescription { incarnation: Incarnation(77), ..agent(1, 2) };
+    log.apply(Change::RegisterAgent(again)).expect("another life");
+    assert!(!log.state.is_draining(AgentId(1)));
 }
 
 #[test]
@@ -300,6 +327,11 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (1..4u64, job.clone(), 0..50u32).prop_map(|(id, job, index)| Change::AgentLost {
             agent: AgentId(id),
             suspects: vec![stage(job).task(index)],
+        }),
+        1 => (1..4u64).prop_map(|id| Change::AgentLeft(AgentId(id))),
+        1 => (1..4u64, any::<bool>()).prop_map(|(id, draining)| Change::DrainAgent {
+            agent: AgentId(id),
+            draining,
         }),
         1 => (job, 0..5000u32).prop_map(|(job, leased_through)| Change::ExtendLeases {
             stage: stage(job),

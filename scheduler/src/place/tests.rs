@@ -13,7 +13,7 @@ use weir_proto::{
 use super::*;
 use crate::{
     apply::{Effect, apply},
-    lease::{AGENT_SILENCE_MS, REATTACH_WINDOW_MS},
+    lease::{AGENT_SILENCE_MS, COOL_DOWN_MS, REATTACH_WINDOW_MS},
     samples::{agent, spec, stage},
 };
 
@@ -51,7 +51,7 @@ impl Leader {
                     let mark = self.state.stage(id).map_or(0, |(stage, _)| stage.leased_through);
                     self.table.extended(id, mark);
                 }
-                Effect::AgentLost(agent) => self.table.lose(agent),
+                Effect::AgentGone(agent) => self.table.lose(agent),
                 _ => {}
             }
         }
@@ -122,6 +122,35 @@ fn nothing_is_leased_to_an_agent_that_is_too_small_or_gone() {
     leader.submit(1, 10);
     leader.table.detach(AgentId(1));
     assert_eq!(leader.place(), []);
+}
+
+#[test]
+fn an_agent_that_drains_gets_nothing_more_until_it_is_to_go_on() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    leader.submit(100, 10);
+    let id = leader.place()[0].1.id;
+    let held = leader.table.leases()[&id].open.len() as usize;
+    leader.apply(Change::DrainAgent { agent: AgentId(1), draining: true });
+    leader.finish(id, held - 1);
+    assert_eq!(leader.place(), [], "not even a top-up");
+    leader.finish(id, 1);
+    assert_eq!(leader.place(), []);
+    leader.apply(Change::DrainAgent { agent: AgentId(1), draining: false });
+    assert_eq!(leader.place().len(), 1);
+}
+
+#[test]
+fn what_an_agent_that_leaves_had_is_leased_to_others_and_nobody_is_blamed() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    let stage = leader.submit(3, 10);
+    leader.place();
+    leader.apply(Change::AgentLeft(AgentId(1)));
+    assert!(leader.table.leases().is_empty());
+    assert!(leader.state.jobs[&stage.job].stages[0].losses.is_empty());
+    leader.attach(2, 1);
+    assert_eq!(leader.place()[0].0, AgentId(2));
 }
 
 #[test]
@@ -316,7 +345,7 @@ proptest! {
                     let id = *lease.get(&leases);
                     let held = &leader.table.leases()[&id];
                     let (agent, range) = (held.agent, held.open.ranges()[0]);
-                    leader.table.give_back(agent, id, range, leader.now_ms);
+                    leader.table.give_back(agent, id, range, Some(leader.now_ms + COOL_DOWN_MS));
                 }
                 Move::Finish(..) | Move::GiveBack(_) => {}
                 Move::Cancel(job) => leader.apply(Change::CancelJob(JobId(job))),
@@ -389,7 +418,8 @@ fn an_agent_that_gave_tasks_back_is_not_topped_up_with_them() {
     leader.submit(100, 1);
     let Lease { id, range, .. } = leader.place()[0].1.clone();
     assert!(range.len() > 2);
-    leader.table.give_back(AgentId(1), id, TaskRange::new(1, range.end), leader.now_ms);
+    let until_ms = Some(leader.now_ms + COOL_DOWN_MS);
+    leader.table.give_back(AgentId(1), id, TaskRange::new(1, range.end), until_ms);
     assert_eq!(leader.place(), []);
 }
 

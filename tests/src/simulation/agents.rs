@@ -31,7 +31,7 @@ const TICK_EVERY_US: u64 = 1_000_000;
 
 /// An agent's machine.
 pub(super) struct AgentHost {
-    id: AgentId,
+    pub(super) id: AgentId,
     resources: Resources,
     process: Option<Process>,
     /// One in so many tasks cannot run there while there are faults.
@@ -50,6 +50,8 @@ struct Process {
     /// Results are about to be taken from the executor.
     is_taking: bool,
     started_us: u64,
+    /// Somebody told it to stop.
+    is_stopped: bool,
 }
 
 impl AgentHost {
@@ -108,6 +110,7 @@ impl World {
             wakes_us: None,
             is_taking: false,
             started_us: self.now_us,
+            is_stopped: false,
         });
         self.step_agent(agent, Event::Tick);
     }
@@ -124,6 +127,29 @@ impl World {
             self.close_to_master(session, notice_us);
             self.network.noticed(session, Way::ToAgent);
         }
+        self.after(down_us, Happening::AgentStarts(agent));
+    }
+
+    /// Somebody tells an agent's process to stop.
+    pub(super) fn agent_is_stopped(&mut self, agent: usize) {
+        if let Some(process) = &mut self.agents[agent].process {
+            process.is_stopped = true;
+            self.step_agent(agent, Event::Leave);
+        }
+    }
+
+    /// An agent's session has nothing left to do: its process ends, and is started again later.
+    fn agent_ends(&mut self, agent: usize) {
+        let Some(process) = self.agents[agent].process.take() else { return };
+        trace!(self, "agent {agent} ends");
+        let why = if process.is_stopped { Fact::Left } else { Fact::Drained };
+        self.counts.add(why, 1);
+        if let Some(session) = process.connection {
+            let delay_us = self.message_delay_us();
+            self.close_to_master(session, delay_us);
+            self.network.noticed(session, Way::ToAgent);
+        }
+        let down_us = self.random.mostly_short(1_000, 15_000_000);
         self.after(down_us, Happening::AgentStarts(agent));
     }
 
@@ -230,6 +256,7 @@ impl World {
         let Some(process) = &mut self.agents[agent].process else { return };
         let now_ms = (now_us - process.started_us) / 1_000;
         let incarnation = process.incarnation;
+        let mut withdrawn = Vec::new();
         for action in process.session.step(event, process.executor.running(), now_ms) {
             match action {
                 Action::Connect => {
@@ -251,7 +278,16 @@ impl World {
                         process.executor.stop(lease);
                     }
                 }
+                Action::Withdraw(lease) => {
+                    if let Some(process) = self.agents[agent].life(incarnation) {
+                        withdrawn.push((lease, process.executor.withdraw(lease)));
+                    }
+                }
+                Action::End => return self.agent_ends(agent),
             }
+        }
+        if !withdrawn.is_empty() {
+            return self.step_agent(agent, Event::Withdrawn(withdrawn));
         }
         self.go_on(agent);
     }

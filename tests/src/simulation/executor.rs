@@ -96,6 +96,11 @@ impl Executor {
         self.finished.retain(|ended| ended.lease != id);
     }
 
+    /// Takes out what has not begun.
+    pub(super) fn withdraw(&mut self, id: LeaseId) -> RangeSet {
+        self.lanes.get_mut(&id).map(|lane| std::mem::take(&mut lane.queued)).unwrap_or_default()
+    }
+
     /// Fills free slots.
     pub(super) fn begin(&mut self, now_us: u64) -> Vec<Begun> {
         let mut begun = Vec::new();

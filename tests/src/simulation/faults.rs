@@ -15,6 +15,8 @@ pub(super) enum Fault {
     AgentCrashes { agent: usize, down_us: u64, notice_us: u64 },
     ConnectionBreaks { agent: usize },
     AgentIsCutOff { agent: usize, for_us: u64 },
+    AgentIsStopped { agent: usize },
+    AgentIsDrained { agent: usize, draining: bool },
     ClockJumps { ms: u64 },
 }
 
@@ -29,7 +31,7 @@ impl World {
 
     fn draw_fault(&mut self) -> Fault {
         let agent = self.random.index(self.agents.len());
-        match self.random.between(0, 9) {
+        match self.random.between(0, 12) {
             0..=2 => Fault::MasterCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
             3..=4 => Fault::AgentCrashes {
                 agent,
@@ -39,6 +41,8 @@ impl World {
             },
             5..=7 => Fault::ConnectionBreaks { agent },
             8 => Fault::AgentIsCutOff { agent, for_us: self.random.between(1_000, 12_000_000) },
+            9 => Fault::AgentIsStopped { agent },
+            10..=11 => Fault::AgentIsDrained { agent, draining: self.random.one_in(2) },
             _ => Fault::ClockJumps { ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]) },
         }
     }
@@ -56,6 +60,8 @@ impl World {
                 self.counts.add(Fact::CutOff, 1);
                 self.connection_breaks(agent);
             }
+            Fault::AgentIsStopped { agent } => self.agent_is_stopped(agent),
+            Fault::AgentIsDrained { agent, draining } => self.drain(agent, draining),
             Fault::ClockJumps { ms } => {
                 self.master.clock_ahead_ms += ms;
                 self.counts.add(Fact::ClockJump, 1);

@@ -232,6 +232,13 @@ impl World {
         });
     }
 
+    /// Somebody wants an agent to leave, or to go on after all; the answer is not waited for.
+    pub(super) fn drain(&mut self, agent: usize, draining: bool) {
+        self.master.last_ticket += 1;
+        let change = Change::DrainAgent { agent: self.agents[agent].id, draining };
+        self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+    }
+
     fn step_master(&mut self, event: Event) {
         let now_ms = self.unix_ms();
         let Some(control) = &mut self.master.control else { return };

@@ -1,6 +1,9 @@
 //! A master and agents in processes of their own, and what happens when one of them dies.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,6 +44,25 @@ impl Parts {
         assert!(begun, "the array does not begin: {run}");
         assert!(self.succeeded() < TASKS / 2, "too late to disturb the array");
         run
+    }
+
+    /// Starts a task of two seconds, and returns when it runs.
+    fn start_sleeper(&self) -> Process {
+        let run = self.master.weir(["run", "--allow", "clock"]).arg(guest("sleeper"));
+        let run = run.args(["--", "2000"]).start();
+        run.wait_for_stdout("sleeping");
+        run
+    }
+
+    fn weir(&self, args: &str) -> Ran {
+        self.master.weir(args.split(' ')).run()
+    }
+
+    fn state_of(&self, agent: &str) -> String {
+        let agents = self.weir("cluster agents --json").exited_with(0).json();
+        let agents = agents.as_array().expect("agents").clone();
+        let named = agents.iter().find(|known| known["name"] == agent).expect("a known agent");
+        named["state"].as_str().expect("a word").to_owned()
     }
 
     fn succeeded(&self) -> u32 {
@@ -126,16 +148,83 @@ fn a_job_waits_for_an_agent_and_says_so() {
 }
 
 #[test]
-fn an_agent_that_is_stopped_is_missed_and_may_come_back() {
+fn an_agent_that_is_stopped_is_not_waited_for_and_may_come_back() {
     let mut parts = Parts::start(1);
     let agent = parts.agents.pop().expect("an agent");
 
     agent.terminate();
     agent.wait().exited_with(0);
-    parts.master.wait_for_agents(0);
+    // It has said so: nobody waits for signs of life.
+    assert_eq!(parts.state_of("agent-0"), "left");
     let _again = parts.master.start_agent("agent-0", &parts.data.path().join("agent-0"), 1);
     parts.master.wait_for_agents(1);
 
     let echo = parts.master.weir(["run"]).arg(guest("echo")).args(["--", "back"]).run();
     assert_eq!(echo.exited_with(0).stdout_text(), "back\n");
+}
+
+#[test]
+fn an_agent_that_is_stopped_in_the_middle_of_an_array_gives_its_tasks_back() {
+    let mut parts = Parts::start(2);
+    let run = parts.start_array();
+
+    let agent = parts.agents.remove(0);
+    let asked = Instant::now();
+    agent.terminate();
+    agent.wait().exited_with(0);
+    assert!(asked.elapsed() < Duration::from_secs(3), "it took {:?}", asked.elapsed());
+    assert_eq!(parts.state_of("agent-0"), "left");
+
+    assert_whole(run.wait());
+}
+
+#[test]
+fn an_agent_that_drains_finishes_what_it_runs_and_stops() {
+    let mut parts = Parts::start(1);
+    let run = parts.start_sleeper();
+    let agent = parts.agents.pop().expect("an agent");
+
+    let told = parts.weir("cluster drain agent-0").exited_with(0).stdout_text();
+    assert!(told.ends_with("agent-0 leaves when what it runs has ended\n"), "{told}");
+    assert_eq!(parts.state_of("agent-0"), "draining");
+    let waiting = parts.master.weir(["run"]).arg(guest("echo")).args(["--", "later"]).start();
+    let told = poll(PATIENCE, || {
+        parts.weir("job show 2").stdout_text().contains("every agent is about to leave")
+    });
+    assert!(told, "{waiting}");
+
+    run.wait().exited_with(0);
+    agent.wait().exited_with(0);
+    assert_eq!(parts.state_of("agent-0"), "left");
+    let events = parts.weir("events").exited_with(0).stdout_text();
+    assert!(events.contains("is to leave") && events.contains("\"agent-0\" left"), "{events}");
+
+    let _again = parts.master.start_agent("agent-0", &parts.data.path().join("agent-0"), 1);
+    assert_eq!(waiting.wait().exited_with(0).stdout_text(), "later\n");
+    parts.weir("cluster drain agent-0 --wait").exited_with(0);
+    assert_eq!(parts.state_of("agent-0"), "left");
+}
+
+#[test]
+fn an_agent_that_drains_may_be_told_to_stay() {
+    let parts = Parts::start(1);
+    let run = parts.start_sleeper();
+
+    parts.weir("cluster drain agent-0").exited_with(0);
+    parts.weir("cluster drain agent-0 --cancel").exited_with(0);
+    run.wait().exited_with(0);
+
+    let echo = parts.master.weir(["run"]).arg(guest("echo")).args(["--", "here"]).run();
+    assert_eq!(echo.exited_with(0).stdout_text(), "here\n");
+    assert_eq!(parts.state_of("agent-0"), "live");
+}
+
+#[test]
+fn whoever_drains_what_is_not_there_is_told() {
+    let mut parts = Parts::start(1);
+    parts.weir("cluster drain nobody").exited_with(125).says(&["no agent", "weir cluster agents"]);
+    let agent = parts.agents.pop().expect("an agent");
+    agent.terminate();
+    agent.wait().exited_with(0);
+    parts.weir("cluster drain agent-0").exited_with(125).says(&["agent-0", "left"]);
 }
