@@ -41,7 +41,11 @@ use weir_proto::{
 };
 
 pub use self::scratch::ScratchError;
-use self::{lane::Lane, prepare::Prepared, queue::RunQueue};
+use self::{
+    lane::{Lane, SlotLoop},
+    prepare::Prepared,
+    queue::RunQueue,
+};
 use crate::{data::TaskData, modules::ModuleCache, sandbox::Sandbox};
 
 /// Most lanes that fetch and lay out inputs at once; how many compile is the compiler's affair.
@@ -186,7 +190,7 @@ impl Executor {
     pub fn stop(&self, lease: LeaseId) {
         let lane = self.lanes().remove(&lease);
         if let Some(lane) = lane {
-            lane.stop();
+            lane.stop(&self.shared.queue);
         }
     }
 
@@ -194,6 +198,14 @@ impl Executor {
     pub fn withdraw(&self, lease: LeaseId) -> RangeSet {
         let lane = self.lanes().get(&lease).cloned();
         lane.map(|lane| lane.withdraw()).unwrap_or_default()
+    }
+
+    /// Lets these tasks of a lease stand still, and no others: they keep their memory and their slots,
+    /// use no core, and their timeouts stand still too. Those that have not begun are taken back;
+    /// tells which these are.
+    pub fn pause(&self, lease: LeaseId, tasks: &RangeSet) -> RangeSet {
+        let lane = self.lanes().get(&lease).cloned();
+        lane.map(|lane| lane.pause(&self.shared.queue, tasks)).unwrap_or_default()
     }
 
     /// Takes out what has finished: in order within a lease, leases in no order.
@@ -255,7 +267,7 @@ impl Executor {
     pub fn shutdown(&self) {
         let lanes = std::mem::take(&mut *self.lanes());
         for lane in lanes.values() {
-            lane.stop();
+            lane.stop(&self.shared.queue);
         }
         self.shared.queue.close();
         for worker in std::mem::take(&mut *self.workers()) {
@@ -290,14 +302,15 @@ impl Shared {
         lane: Arc<Lane>,
         prepared: Arc<Prepared>,
         slot: usize,
-    ) -> async_task::Task<()> {
+    ) -> SlotLoop {
         let queue = self.queue.clone();
         let seat = queue.seat(&lane.path);
         let ticket = seat.ticket().clone();
+        let of_loop = ticket.clone();
         let slot_loop = attempt::run_slot(self.clone(), lane, prepared, slot, seat);
         let (runnable, task) = async_task::spawn(slot_loop, move |work| queue.push(&ticket, work));
         runnable.schedule();
-        task
+        SlotLoop { task, ticket: of_loop }
     }
 
     /// Wakes whoever waits for results, once for all until they are taken.

@@ -153,6 +153,9 @@ impl Link {
                 Action::Run(lease) => self.executor.grant(&lease),
                 Action::Stop(lease) => self.executor.stop(lease),
                 Action::Withdraw(lease) => withdrawn.push((lease, self.executor.withdraw(lease))),
+                Action::Pause(lease, tasks) => {
+                    withdrawn.push((lease, self.executor.pause(lease, &tasks)));
+                }
                 Action::End => self.ended = true,
             }
         }

@@ -27,12 +27,13 @@ mod tests;
 use std::{
     collections::BTreeMap,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
 
+use tokio::time::{Sleep, sleep_until};
 use wasmtime::{Engine, InstancePre, Linker, Store, component};
 use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 use weir_proto::{
@@ -270,17 +271,18 @@ impl Sandbox {
         let started = Instant::now();
         let (stage, limits) = (attempt.stage, &attempt.stage.limits);
         let timeout = Duration::from_millis(limits.timeout_ms).min(MAX_TIMEOUT);
-        let (deadline, gauge) = (started + timeout, attempt.gauge);
+        let gauge = attempt.gauge;
+        let time = Stopwatch { started, paused_before: gauge.paused(), gauge };
         let mut store = self.store(&attempt);
         gauge.begin();
         let result = match &module.pre {
-            Pre::Module(pre) => within(deadline, gauge, call(&mut store, pre)).await,
+            Pre::Module(pre) => within(&time, timeout, call(&mut store, pre)).await,
             Pre::Component(pre) => {
                 preview2::prepare(&mut store);
-                within(deadline, gauge, call_component(&mut store, pre)).await
+                within(&time, timeout, call_component(&mut store, pre)).await
             }
         };
-        let elapsed = started.elapsed();
+        let elapsed = time.elapsed();
         let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         gauge.at(fuel_used);
         let (offsets, coredump) = match &result {
@@ -370,26 +372,50 @@ async fn call(
 /// The deadline passed first.
 struct TimedOut;
 
-/// Awaits `future` until `deadline`, which is looked at whenever the future yields or waits. A
-/// timer is only made when it first does, so short tasks never make one.
+/// How long an attempt has run, without the time in which it was paused.
+struct Stopwatch<'a> {
+    started: Instant,
+    /// What its slot was paused before it.
+    paused_before: Duration,
+    gauge: &'a Gauge,
+}
+
+impl Stopwatch<'_> {
+    fn paused(&self) -> Duration {
+        self.gauge.paused().saturating_sub(self.paused_before)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.paused())
+    }
+}
+
+/// Awaits `future` until it has run for `timeout`, which is looked at whenever the future yields or
+/// waits. A timer is only made when it first does, so short tasks never make one.
 async fn within<F: Future>(
-    deadline: Instant,
-    gauge: &Gauge,
+    time: &Stopwatch<'_>,
+    timeout: Duration,
     future: F,
 ) -> Result<F::Output, TimedOut> {
     let mut future = pin!(future);
-    let mut alarm = None;
+    let mut alarm: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(move |context| {
         if let Poll::Ready(output) = future.as_mut().poll(context) {
             return Poll::Ready(Ok(output));
         }
-        gauge.stands_still();
-        if Instant::now() >= deadline {
-            return Poll::Ready(Err(TimedOut));
+        time.gauge.stands_still();
+        loop {
+            let deadline = time.started + timeout + time.paused();
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(TimedOut));
+            }
+            let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline.into())));
+            if alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            // It was set before a pause.
+            alarm.as_mut().reset(deadline.into());
         }
-        let alarm =
-            alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        alarm.as_mut().poll(context).map(|()| Err(TimedOut))
     })
     .await
 }

@@ -47,7 +47,7 @@ pub enum Event {
     Finished(Vec<Finished>),
     /// Running tasks wrote something.
     Live(Vec<LiveChunk>),
-    /// Tasks of leases are no longer queued: [`Action::Withdraw`] asked for them.
+    /// Tasks of leases are no longer queued, as [`Action::Withdraw`] or [`Action::Pause`] wanted.
     Withdrawn(Vec<(LeaseId, RangeSet)>),
     /// The agent is to stop: whatever has not ended goes back.
     Leave,
@@ -66,6 +66,9 @@ pub enum Action {
     Stop(LeaseId),
     /// Take what is queued of this lease back out, and tell what that was.
     Withdraw(LeaseId),
+    /// Let these tasks of a lease stand still, and no others. Take back those that have not begun, and
+    /// tell which these are.
+    Pause(LeaseId, RangeSet),
     /// Nothing is left to do: end.
     End,
 }
@@ -118,6 +121,8 @@ struct HeldLease {
     open: RangeSet,
     /// Tasks that have not ended.
     unfinished: RangeSet,
+    /// Those that stand still.
+    paused: RangeSet,
     /// Results that are in no page yet.
     results: BTreeMap<u32, TaskResult>,
     results_bytes: usize,
@@ -242,6 +247,14 @@ impl Session {
     fn receive(&mut self, message: MasterMessage, now_ms: u64, actions: &mut Vec<Action>) {
         match message {
             MasterMessage::Drain(draining) => self.drain(draining, actions),
+            MasterMessage::Pause(leases) => {
+                for (id, tasks) in leases {
+                    if let Some(lease) = self.leases.get_mut(&id) {
+                        lease.paused = tasks.clone();
+                        actions.push(Action::Pause(id, tasks));
+                    }
+                }
+            }
             MasterMessage::Welcome { heartbeat_ms, .. } => {
                 self.heartbeat_ms = heartbeat_ms.max(1);
                 self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
@@ -465,6 +478,7 @@ impl Session {
                     slots: lease.slots,
                     open: lease.open.clone(),
                     started: started.filter(|index| lease.open.contains(*index)).collect(),
+                    paused: lease.standing_still(),
                     mean_task_us: lease.wall_us.checked_div(lease.finished).unwrap_or(0),
                 }
             })
@@ -494,12 +508,19 @@ impl HeldLease {
             slots: lease.slots,
             open: RangeSet::new(),
             unfinished: RangeSet::new(),
+            paused: RangeSet::new(),
             results: BTreeMap::new(),
             results_bytes: 0,
             oldest_ms: 0,
             finished: 0,
             wall_us: 0,
         }
+    }
+
+    /// Tasks that stand still, as far as they are still here.
+    fn standing_still(&self) -> RangeSet {
+        let unfinished = self.unfinished.ranges().iter();
+        unfinished.flat_map(|range| self.paused.within(*range).ranges().to_vec()).collect()
     }
 
     /// Nobody to wait for, enough, or long enough.

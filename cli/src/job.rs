@@ -25,7 +25,7 @@ use anyhow::Result;
 
 use crate::check;
 
-/// Look at jobs, wait for them, stop them
+/// Look at jobs, wait for them, pause them, stop them
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -50,6 +50,10 @@ pub(crate) enum JobCommand {
     /// Download what a job's tasks left in /out
     Outputs(outputs::OutputsArgs),
     Report(report::ReportArgs),
+    /// Let jobs stand still: their tasks keep their memory and use no core
+    Pause(change::PauseArgs),
+    /// Let paused jobs go on
+    Resume(change::ResumeArgs),
     /// End jobs; their unfinished tasks are cancelled
     Cancel(change::CancelArgs),
     /// Run a job again: what did not succeed, or all of it
@@ -72,6 +76,8 @@ pub(crate) async fn run(command: JobCommand) -> Result<ExitCode> {
         JobCommand::Logs(args) => logs::run(args).await,
         JobCommand::Outputs(args) => outputs::run(args).await,
         JobCommand::Report(args) => report::run(args).await,
+        JobCommand::Pause(args) => change::pause(args).await,
+        JobCommand::Resume(args) => change::resume(args).await,
         JobCommand::Cancel(args) => change::cancel(args).await,
         JobCommand::Retry(args) => retry::run(args).await,
         JobCommand::Rm(args) => change::rm(args).await,
@@ -117,6 +123,7 @@ pub(crate) fn sample() -> weir_sdk::view::JobView {
         failed: 10,
         cancelled: 0,
         running: 2,
+        paused: 0,
         fuel: 5_000_000_000,
         peak_memory_bytes: 65_536,
         priority: 0,

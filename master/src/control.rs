@@ -460,6 +460,17 @@ impl Control {
                     table.extended(stage, mark.leased_through);
                 }
             }
+            Effect::Paused(job) => {
+                for stage in self.stages_of(job) {
+                    let (Some(table), Some((of_state, _))) =
+                        (&mut self.table, self.state.stage(stage))
+                    else {
+                        continue;
+                    };
+                    self.sessions.pause(table.pause(stage, &of_state.paused), actions);
+                }
+                actions.push(Action::JobChanged(job));
+            }
             Effect::JobEnded(job) => {
                 for stage in self.stages_of(job) {
                     let revoked = self.table.as_mut().map(|table| table.remove_stage(stage));
@@ -510,6 +521,7 @@ impl Control {
         let Some(table) = &mut self.table else { return false };
         let placement = place::place(&self.state, table, now_ms);
         let mut again = placement.grants.len() >= MAX_GRANTS;
+        self.sessions.pause(placement.resumed, actions);
         for (stage, leased_through) in placement.extensions {
             let change = Change::ExtendLeases { stage, leased_through };
             if self.propose(change, Waiting::Nothing, now_ms).is_ok() {

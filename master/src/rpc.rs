@@ -32,6 +32,7 @@ fn refused(refusal: &Refusal) -> Status {
             Rejection::StillActive(_)
             | Rejection::NothingToRetry(_)
             | Rejection::AgentGone(_)
+            | Rejection::HasEnded(_)
             | Rejection::NameConflict { .. } => Code::FailedPrecondition,
             Rejection::TooManyJobs { .. }
             | Rejection::TooManyTasks { .. }

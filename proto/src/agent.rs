@@ -5,7 +5,7 @@ use crate::{
     lease::{Lease, LeaseMarks},
     limits::Resources,
     malformed::{Malformed, required},
-    range::TaskRange,
+    range::{RangeSet, TaskRange},
     wire,
 };
 
@@ -107,6 +107,9 @@ pub enum MasterMessage {
     PagesStored(Vec<u64>),
     /// Leases whose tasks are no longer wanted.
     Revoke(Vec<LeaseId>),
+    /// Which tasks of leases stand still; each replaces what was said before of its lease. Those that
+    /// run keep their memory, and their timeouts stand still; those that do not are given back.
+    Pause(Vec<(LeaseId, RangeSet)>),
     /// Whether to give back what has not begun, and to leave when the rest has ended.
     Drain(bool),
 }
@@ -272,6 +275,13 @@ impl From<MasterMessage> for wire::MasterMessage {
                 leases: leases.into_iter().map(wire::LeaseId::from).collect(),
             }),
             MasterMessage::Drain(draining) => Body::Drain(wire::Drain { draining }),
+            MasterMessage::Pause(leases) => {
+                let leases = leases.into_iter().map(|(lease, tasks)| wire::PausedTasks {
+                    lease: Some(lease.into()),
+                    tasks: tasks.to_wire(),
+                });
+                Body::Pause(wire::Pause { leases: leases.collect() })
+            }
         };
         wire::MasterMessage { body: Some(body) }
     }
@@ -295,6 +305,13 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
                 MasterMessage::Revoke(leases.into_iter().map(LeaseId::from).collect())
             }
             Body::Drain(wire::Drain { draining }) => MasterMessage::Drain(draining),
+            Body::Pause(wire::Pause { leases }) => {
+                let leases = leases.into_iter().map(|paused| {
+                    let lease = required(paused.lease, "a lease's id")?.into();
+                    Ok((lease, RangeSet::from_wire(&paused.tasks)?))
+                });
+                MasterMessage::Pause(leases.collect::<Result<_, Malformed>>()?)
+            }
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     job::JobSpec,
     malformed::{Malformed, required},
     name::SetName,
+    range::RangeSet,
     wire,
 };
 
@@ -57,6 +58,15 @@ pub enum Change {
         agent: AgentId,
         /// Whether it is to leave.
         draining: bool,
+    },
+    /// Lets tasks of an active job stand still, or go on.
+    PauseTasks {
+        /// The job.
+        job: JobId,
+        /// Which of its tasks; none means all.
+        tasks: RangeSet,
+        /// Whether they stand still.
+        paused: bool,
     },
     /// Results.
     CommitPages {
@@ -112,6 +122,9 @@ impl Command {
             Change::AgentLeft(agent) => Body::AgentLeft(wire::AgentLeft { agent: agent.0 }),
             Change::DrainAgent { agent, draining } => {
                 Body::DrainAgent(wire::DrainAgent { agent: agent.0, draining })
+            }
+            Change::PauseTasks { job, tasks, paused } => {
+                Body::PauseTasks(wire::PauseTasks { job: job.0, tasks: tasks.to_wire(), paused })
             }
             Change::CommitPages { agent, pages } => {
                 Body::CommitPages(wire::CommitPages { agent: agent.0, pages })
@@ -174,6 +187,10 @@ impl Command {
             Body::DrainAgent(wire::DrainAgent { agent, draining }) => {
                 Change::DrainAgent { agent: AgentId(agent), draining }
             }
+            Body::PauseTasks(wire::PauseTasks { job, tasks, paused }) => {
+                let tasks = RangeSet::from_wire(&tasks)?;
+                Change::PauseTasks { job: JobId(job), tasks, paused }
+            }
             Body::CommitPages(wire::CommitPages { agent, pages }) => {
                 Change::CommitPages { agent: AgentId(agent), pages }
             }
@@ -203,6 +220,7 @@ mod tests {
             Change::CancelJob(JobId(2)),
             Change::AgentLost { agent: AgentId(1), suspects: vec![stage.task(3)] },
             Change::AgentLeft(AgentId(1)),
+            Change::PauseTasks { job: JobId(2), tasks: RangeSet::below(3), paused: true },
             Change::DrainAgent { agent: AgentId(1), draining: true },
             Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
             Change::ExtendLeases { stage, leased_through: 77 },

@@ -64,6 +64,19 @@ pub enum Happened {
         /// Whether somebody cancelled it.
         cancelled: bool,
     },
+    /// Somebody lets tasks of a job stand still, or go on.
+    JobPaused {
+        /// Which.
+        job: JobId,
+        /// What it is called.
+        name: String,
+        /// Whose it is.
+        namespace: Namespace,
+        /// How many tasks.
+        tasks: u32,
+        /// Whether they stand still.
+        paused: bool,
+    },
     /// A job was removed.
     JobRemoved(JobId),
     /// An agent registered.
@@ -114,6 +127,8 @@ impl Happened {
             Happened::ClusterCreated(_) => "cluster_created",
             Happened::JobSubmitted { .. } => "job_submitted",
             Happened::JobEnded { .. } => "job_ended",
+            Happened::JobPaused { paused: true, .. } => "job_paused",
+            Happened::JobPaused { paused: false, .. } => "job_resumed",
             Happened::JobRemoved(_) => "job_removed",
             Happened::AgentJoined { .. } => "agent_joined",
             Happened::AgentLost { .. } => "agent_lost",
@@ -146,6 +161,11 @@ impl fmt::Display for Happened {
                 let all = u64::from(*succeeded) + u64::from(*unsuccessful);
                 let (succeeded, all) = (grouped(u64::from(*succeeded)), grouped(all));
                 write!(f, "{job} {name:?} {how}: {succeeded} of {all} succeeded")
+            }
+            Happened::JobPaused { job, name, tasks, paused, .. } => {
+                let how = if *paused { "was paused" } else { "goes on" };
+                let plural = if *tasks == 1 { "" } else { "s" };
+                write!(f, "{job} {name:?} {how}: {} task{plural}", grouped(u64::from(*tasks)))
             }
             Happened::JobRemoved(job) => write!(f, "{job} was removed"),
             Happened::AgentJoined { agent, name } => write!(f, "{agent} {name:?} joined"),
@@ -204,6 +224,11 @@ impl From<ClusterEvent> for wire::ClusterEvent {
                     cancelled,
                 })
             }
+            Happened::JobPaused { job, name, namespace, tasks, paused } => {
+                let event =
+                    wire::PauseEvent { job: job.0, name, namespace: text(namespace), tasks };
+                if paused { Body::JobPaused(event) } else { Body::JobResumed(event) }
+            }
             Happened::JobRemoved(job) => Body::JobRemoved(job.0),
             Happened::AgentJoined { agent, name } => {
                 Body::AgentJoined(wire::AgentEvent { agent: agent.0, name })
@@ -253,6 +278,8 @@ impl TryFrom<wire::ClusterEvent> for ClusterEvent {
                 unsuccessful: ended.unsuccessful,
                 cancelled: ended.cancelled,
             },
+            Body::JobPaused(event) => job_paused(event, true)?,
+            Body::JobResumed(event) => job_paused(event, false)?,
             Body::JobRemoved(job) => Happened::JobRemoved(JobId(job)),
             Body::AgentJoined(agent) => {
                 Happened::AgentJoined { agent: AgentId(agent.agent), name: agent.name }
@@ -278,6 +305,11 @@ impl TryFrom<wire::ClusterEvent> for ClusterEvent {
         let position = required(wire.position, "an event's position")?.into();
         Ok(ClusterEvent { position, at_ms: wire.at_ms, happened })
     }
+}
+
+fn job_paused(event: wire::PauseEvent, paused: bool) -> Result<Happened, Malformed> {
+    let wire::PauseEvent { job, name, namespace, tasks } = event;
+    Ok(Happened::JobPaused { job: JobId(job), name, namespace: namespace.parse()?, tasks, paused })
 }
 
 #[cfg(test)]
@@ -308,6 +340,20 @@ mod tests {
                 succeeded: 1,
                 unsuccessful: 2,
                 cancelled: true,
+            },
+            Happened::JobPaused {
+                job,
+                name: name(),
+                namespace: namespace(),
+                tasks: 2,
+                paused: true,
+            },
+            Happened::JobPaused {
+                job,
+                name: name(),
+                namespace: namespace(),
+                tasks: 2,
+                paused: false,
             },
             Happened::JobRemoved(job),
             Happened::AgentJoined { agent, name: name() },

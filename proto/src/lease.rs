@@ -45,8 +45,10 @@ pub struct LeaseMarks {
     /// Tasks that were neither given back nor have a result that the leader has stored; those that
     /// run, and those whose page is on its way, are among them.
     pub open: RangeSet,
-    /// Tasks that run now.
+    /// Tasks that run now, those that stand still included.
     pub started: Vec<u32>,
+    /// Those of them that stand still.
+    pub paused: RangeSet,
     /// Mean wall time of its tasks in microseconds; 0 before one has ended.
     pub mean_task_us: u64,
 }
@@ -116,6 +118,7 @@ impl From<LeaseMarks> for wire::LeaseMarks {
             open: marks.open.to_wire(),
             started: marks.started,
             mean_task_us: marks.mean_task_us,
+            paused: marks.paused.to_wire(),
         }
     }
 }
@@ -136,6 +139,7 @@ impl TryFrom<wire::LeaseMarks> for LeaseMarks {
             open,
             started: wire.started,
             mean_task_us: wire.mean_task_us,
+            paused: RangeSet::from_wire(&wire.paused)?,
         })
     }
 }

@@ -64,6 +64,8 @@ pub enum Effect {
     },
     /// More tasks of a stage may be leased.
     LeasesExtended(StageId),
+    /// Tasks of a job stand still, or go on.
+    Paused(JobId),
     /// Every task of a job has a result.
     JobEnded(JobId),
     /// A job is no longer known.
@@ -131,6 +133,9 @@ pub enum Rejection {
         /// What the job would add.
         more: u64,
     },
+    /// The job has ended.
+    #[error("{0} has ended: only tasks without a result can be paused or go on")]
+    HasEnded(JobId),
     /// The job goes on.
     #[error("{0} is still active; wait for its end, or cancel it")]
     StillActive(JobId),
@@ -193,6 +198,7 @@ pub fn apply(
         Change::AgentLost { agent, suspects } => agents::lose(state, agent, &suspects),
         Change::AgentLeft(agent) => agents::leave(state, agent),
         Change::DrainAgent { agent, draining } => agents::drain(state, agent, draining),
+        Change::PauseTasks { job, tasks, paused } => jobs::pause(state, job, &tasks, paused),
         Change::CommitPages { pages, .. } => Ok(pages::commit(state, pages)),
         Change::ExtendLeases { stage, leased_through } => extend(state, stage, leased_through),
         Change::SetName(set) => names::set(state, set),

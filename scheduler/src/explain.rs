@@ -18,6 +18,8 @@ pub enum WaitReason {
         /// What a task needs.
         needs: Resources,
     },
+    /// Somebody paused it.
+    Paused,
     /// Agents that could run it are busy.
     Busy,
     /// An earlier leader may have leased it; agents have not told yet.
@@ -32,6 +34,7 @@ impl fmt::Display for WaitReason {
             WaitReason::TooLarge { needs } => {
                 write!(f, "no agent is large enough: a task needs {needs}")
             }
+            WaitReason::Paused => f.write_str("it is paused; `weir job resume` lets it go on"),
             WaitReason::Busy => f.write_str("every agent that could run it is busy"),
             WaitReason::Uncertain => {
                 f.write_str("agents that may be running it have not reconnected yet")
@@ -46,6 +49,9 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
     let queue = table.stages().get(&id)?;
     if queue.waiting.is_empty() {
         return (!table.is_settled()).then_some(WaitReason::Uncertain);
+    }
+    if queue.is_paused() {
+        return Some(WaitReason::Paused);
     }
     let connected = || table.agents().iter().filter(|(_, agent)| agent.connected);
     if connected().next().is_none() {

@@ -6,6 +6,7 @@
 
 mod entries;
 mod look;
+mod pause;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,10 @@ use weir_proto::{
 };
 
 use self::entries::NamespaceQueue;
-pub use self::entries::{AttachedAgent, HeldLease, StageQueue};
+pub use self::{
+    entries::{AttachedAgent, HeldLease, StageQueue},
+    pause::Paused,
+};
 use crate::state::ClusterState;
 
 /// How long a new leader waits for agents that its predecessor knew, before it leases their tasks
@@ -209,9 +213,13 @@ impl LeaseTable {
         let wanted = !open.is_empty();
         let has = self.agents.get(&agent).map(|agent| agent.description.resources);
         let most = has.map_or(1, |has| has.slots(spec.resources).max(1));
+        let mut paused = marks.paused;
+        paused.insert_all(&queue.paused);
+        let paused = open.ranges().iter().flat_map(|range| paused.within(*range).ranges().to_vec());
         let held = HeldLease {
             agent,
             stage: marks.stage,
+            paused: paused.collect(),
             slots: marks.slots.clamp(1, most),
             each: spec.resources,
             open,
@@ -348,6 +356,7 @@ impl LeaseTable {
         let Some(queue) = self.stages.get_mut(&stage) else { return Vec::new() };
         queue.waiting.remove_all(tasks);
         queue.uncertain.remove_all(tasks);
+        queue.paused.remove_all(tasks);
         let mut revoke = Vec::new();
         for id in queue.leases.clone() {
             let Some(held) = self.leases.get_mut(&id) else { continue };
@@ -373,6 +382,7 @@ impl LeaseTable {
             let Some(held) = self.leases.get_mut(&id) else { continue };
             held.open.remove_all(tasks);
             held.sent.remove_all(tasks);
+            held.paused.remove_all(tasks);
             if held.open.is_empty() {
                 self.remove_lease(id);
             }
@@ -409,6 +419,7 @@ impl LeaseTable {
         };
         let back = held.open.within(range);
         held.open.remove_all(&back);
+        held.paused.remove_all(&back);
         held.surplus.remove(range);
         let (stage, empty, surplus) = (held.stage, held.open.is_empty(), !held.surplus.is_empty());
         if let Some(queue) = self.stages.get_mut(&stage) {
@@ -501,6 +512,7 @@ impl LeaseTable {
             each: lease.spec.resources,
             open: RangeSet::new(),
             started: Vec::new(),
+            paused: RangeSet::new(),
             sent: RangeSet::new(),
             surplus: RangeSet::new(),
         });

@@ -17,7 +17,7 @@ use weir_proto::{
 };
 
 use crate::{
-    lease::{HeldLease, LeaseTable, StageQueue},
+    lease::{HeldLease, LeaseTable, Paused, StageQueue},
     stage::Stage,
     state::ClusterState,
 };
@@ -37,6 +37,8 @@ const EXTEND_AT_MOST: u32 = 131_072;
 /// What the leader should do now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
+    /// Tasks that stand still from now on, of leases of which others go on.
+    pub resumed: Vec<Paused>,
     /// Leases to grant, or to add tasks to.
     pub grants: Vec<(AgentId, Lease)>,
     /// Marks to extend before more tasks can be leased.
@@ -52,6 +54,7 @@ pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Place
     for (stage, _) in &extensions {
         table.extending(*stage);
     }
+    let resumed = table.resume();
     let mut grants = Vec::new();
     while grants.len() < MAX_GRANTS {
         let next = top_up(state, table, now_ms).or_else(|| new_lease(state, table, now_ms));
@@ -59,7 +62,7 @@ pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Place
         table.grant(agent, &lease);
         grants.push((agent, lease));
     }
-    Placement { grants, extensions }
+    Placement { resumed, grants, extensions }
 }
 
 /// More tasks for a lease that is half empty.
@@ -74,7 +77,7 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
         if stage.losses.contains_key(&first.start)
             || held.open.iter().any(|index| stage.losses.contains_key(&index))
             || held.open.len() > tasks / 2
-            || state.is_draining(held.agent)
+            || !takes_more(state, table, held.agent)
             || !fits_more(table, held, tasks)
             || queue.is_cooling(held.agent, now_ms)
             || somebody_goes_first(state, table, held)
@@ -84,6 +87,11 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
         let range = lease_range(stage, first, tasks);
         Some((held.agent, lease(state, table, held.stage, held.agent, *id, range, held.slots)?))
     })
+}
+
+/// Whether an agent is to get more tasks: it stays, and has cores for those that it has.
+fn takes_more(state: &ClusterState, table: &LeaseTable, agent: AgentId) -> bool {
+    !state.is_draining(agent) && !table.waits_to_resume(agent)
 }
 
 /// Whether a lease may take more tasks without taking more of its agent than there is. A lease of
@@ -109,7 +117,7 @@ fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLeas
 /// A lease for the first stage in order that fits an agent with room.
 fn new_lease(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(AgentId, Lease)> {
     let open = table.agents().iter();
-    let open = open.filter(|(id, agent)| agent.connected && !state.is_draining(**id));
+    let open = open.filter(|(id, agent)| agent.connected && takes_more(state, table, **id));
     let rooms: Vec<(AgentId, Resources)> = open
         .map(|(id, agent)| (*id, agent.description.resources.without(table.used(*id))))
         .filter(|(_, room)| room.cpu_millis > 0)
@@ -195,7 +203,7 @@ fn lease_range(stage: &Stage, first: TaskRange, tasks: u32) -> TaskRange {
 fn extensions(table: &LeaseTable) -> Vec<(StageId, u32)> {
     let near = table.partly_leasable().filter(|(_, queue)| {
         let ahead = EXTEND_BELOW.min(queue.leased_through / 2 + 1);
-        !queue.extending && queue.leasable().len() < ahead
+        !queue.extending && queue.below_mark().len() < ahead
     });
     near.map(|(id, queue)| {
         let step = queue.leased_through.clamp(1, EXTEND_AT_MOST);

@@ -174,6 +174,7 @@ fn encode_stage(stage: &Stage) -> wire::StageState {
         causes: stage.causes.iter().map(encode_cause).collect(),
         time_buckets: stage.times.to_wire(),
         wall_us: stage.times.sum_us,
+        paused: stage.paused.to_wire(),
     }
 }
 
@@ -188,6 +189,7 @@ fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {
     stage.losses = decode_counts(&wire.losses);
     stage.attempts = decode_counts(&wire.attempts);
     stage.retried = wire.retried;
+    stage.paused = RangeSet::from_wire(&wire.paused)?;
     stage.causes = wire.causes.into_iter().map(decode_cause).collect();
     stage.times = Times::from_wire(&wire.time_buckets, wire.wall_us)?;
     Ok(stage)

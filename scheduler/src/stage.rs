@@ -29,6 +29,8 @@ pub struct Stage {
     pub attempts: BTreeMap<u32, u32>,
     /// Attempts that failed and were repeated, of all tasks.
     pub retried: u32,
+    /// Tasks without a result that are to stand still.
+    pub paused: RangeSet,
     /// Why tasks did not succeed.
     pub causes: BTreeMap<Cause, CauseCount>,
     /// How long tasks ran.
@@ -128,6 +130,7 @@ impl Stage {
         self.failed.insert_all(&page.failed);
         self.fuel = self.fuel.saturating_add(page.fuel);
         self.peak_memory_bytes = self.peak_memory_bytes.max(page.peak_memory_bytes);
+        self.paused.remove_all(&page.accepted);
         for range in page.accepted.ranges() {
             self.forget_attempts(*range);
         }
@@ -138,11 +141,25 @@ impl Stage {
     pub(crate) fn add_verdict(&mut self, verdict: Verdict) {
         self.done.insert(verdict.range);
         self.failed.insert(verdict.range);
+        self.paused.remove(verdict.range);
         if verdict.outcome == Outcome::Cancelled {
             self.cancelled += verdict.range.len();
         }
         self.forget_attempts(verdict.range);
         self.verdicts.push(verdict);
+    }
+
+    /// Lets tasks of an array of `count` that have no result stand still, or go on; returns how many
+    /// did not before.
+    pub(crate) fn pause(&mut self, tasks: &RangeSet, paused: bool, count: u32) -> u32 {
+        let mut changed = tasks.within(TaskRange::new(0, count));
+        changed.remove_all(&self.done);
+        let before = self.paused.len();
+        match paused {
+            true => self.paused.insert_all(&changed),
+            false => self.paused.remove_all(&changed),
+        }
+        self.paused.len().abs_diff(before)
     }
 
     /// Counts tasks that did not succeed; `first` is the lowest of them.
@@ -183,6 +200,8 @@ impl Stage {
         let caused: u32 = self.causes.values().map(|count| count.tasks).sum();
         assert_eq!(caused, failed.len(), "every failure has a cause");
         assert!(self.leased_through <= count);
+        let paused = self.paused.ranges().iter();
+        assert!(paused.clone().all(|range| range.end <= count && seen.within(*range).is_empty()));
         for index in self.attempts.keys().chain(self.losses.keys()) {
             assert!(!seen.contains(*index), "task {index} has a result and is tried again");
         }

@@ -11,6 +11,7 @@ use tonic::{
 };
 use weir_proto::{
     id::{AgentId, JobId, Namespace},
+    range::RangeSet,
     wire::{
         self, cluster_client::ClusterClient, jobs_client::JobsClient, store_client::StoreClient,
     },
@@ -176,6 +177,26 @@ impl Client {
         let jobs = jobs.collect::<Result<_, _>>();
         let jobs = jobs.map_err(|m| RpcError::answer(&self.address, m))?;
         Ok(JobList { jobs, matched: listed.matched })
+    }
+
+    /// Lets tasks of a job that have no result stand still, or go on; no tasks means all. Those that run
+    /// keep their memory and their place, and their time limits stand still.
+    ///
+    /// # Errors
+    /// `NoSuchJob`, `NotNow` when it has ended, or `Rpc` when the master does not answer or has no such
+    /// task.
+    pub async fn pause(
+        &self,
+        job: JobId,
+        tasks: &RangeSet,
+        paused: bool,
+    ) -> Result<JobView, JobError> {
+        let asked = rpc::retry(|| {
+            let mut jobs = self.jobs_rpc();
+            let request = wire::PauseRequest { job: job.0, tasks: tasks.to_wire(), paused };
+            async move { jobs.pause(request).await }
+        });
+        self.job_view(job, asked.await)
     }
 
     /// Ends a job; its tasks without a result get the outcome `Cancelled`. Does nothing to a job

@@ -38,6 +38,8 @@ pub struct JobSummary {
     pub cancelled: u32,
     /// Those that run; advisory.
     pub running: u32,
+    /// Those without a result that are to stand still.
+    pub paused: u32,
     /// Fuel that its results used.
     pub fuel: u64,
     /// Peak memory of its largest task, in bytes.
@@ -142,6 +144,16 @@ impl JobSummary {
         self.tasks.saturating_sub(self.done())
     }
 
+    /// Whether every task without a result is to stand still.
+    pub fn is_paused(&self) -> bool {
+        !self.status.ended() && self.paused >= self.open()
+    }
+
+    /// A word for people: that of its status, or `paused`.
+    pub fn state_word(&self) -> &'static str {
+        if self.is_paused() { "paused" } else { self.status.word() }
+    }
+
     /// From acceptance to the end, or none while it is active.
     pub fn wall_time(&self) -> Option<Duration> {
         let ended = self.ended_ms?;
@@ -174,6 +186,7 @@ impl TryFrom<wire::JobSummary> for JobSummary {
             failed: wire.failed,
             cancelled: wire.cancelled,
             running: wire.running,
+            paused: wire.paused,
             fuel: wire.fuel,
             peak_memory_bytes: wire.peak_memory_bytes,
             priority: wire.priority,

@@ -79,6 +79,13 @@ impl Jobs for BrokenMaster {
         Err(Status::not_found("no such job"))
     }
 
+    async fn pause(
+        &self,
+        _: Request<wire::PauseRequest>,
+    ) -> Result<Response<wire::JobView>, Status> {
+        Err(Status::failed_precondition("job-1 has ended"))
+    }
+
     async fn retry(
         &self,
         _: Request<wire::RetryRequest>,

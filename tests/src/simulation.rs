@@ -93,6 +93,8 @@ pub enum Fact {
     Left,
     /// An agent was drained, and left.
     Drained,
+    /// A task that ran was paused.
+    Paused,
     /// An agent could not reach the master for a while.
     CutOff,
     /// The master's clock jumped.
@@ -117,7 +119,7 @@ pub enum Fact {
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 18] = [
+    pub const ALL: [Fact; 19] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -126,6 +128,7 @@ impl Fact {
         Fact::BrokenConnection,
         Fact::Left,
         Fact::Drained,
+        Fact::Paused,
         Fact::CutOff,
         Fact::ClockJump,
         Fact::Snapshot,

@@ -63,7 +63,7 @@ pub(super) async fn run_slot(
             Ok(Err(error)) => End::CannotRun { reason: chain(&error) },
             Err(panic) => End::CannotRun { reason: format!("the agent panicked: {panic}") },
         };
-        next = lane.finish(slot, index, end);
+        next = lane.finish(&shared.queue, slot, index, end);
         shared.tell();
         if next.is_some() && turn_began.elapsed() >= TURN {
             yield_to_others().await;

@@ -59,6 +59,8 @@ enum Kind<W> {
     },
     Slot {
         work: Option<W>,
+        /// Whether its work waits until it is released.
+        held: bool,
     },
 }
 
@@ -89,7 +91,7 @@ impl<W> FairTree<W> {
             self.lose_member(parent);
         }
         match node.kind {
-            Kind::Slot { work } => work,
+            Kind::Slot { work, .. } => work,
             Kind::Group { .. } => None,
         }
     }
@@ -97,11 +99,34 @@ impl<W> FairTree<W> {
     /// Gives a slot work to do. That of a slot which has left comes back.
     pub(super) fn push(&mut self, slot: NodeId, work: W) -> Result<(), W> {
         match self.nodes.get_mut(&slot).map(|node| &mut node.kind) {
-            Some(Kind::Slot { work: place }) => *place = Some(work),
-            Some(Kind::Group { .. }) | None => return Err(work),
+            Some(Kind::Slot { work: place, held }) => {
+                *place = Some(work);
+                if !*held {
+                    self.ready(slot);
+                }
+                Ok(())
+            }
+            Some(Kind::Group { .. }) | None => Err(work),
         }
-        self.ready(slot);
-        Ok(())
+    }
+
+    /// Keeps a slot's work, that which it has and that which comes, until it is released.
+    pub(super) fn hold(&mut self, slot: NodeId) {
+        if let Some(Kind::Slot { held, .. }) = self.nodes.get_mut(&slot).map(|node| &mut node.kind)
+        {
+            *held = true;
+            self.unready(slot);
+        }
+    }
+
+    /// Lets a held slot go on: it begins where the others are by now.
+    pub(super) fn release(&mut self, slot: NodeId) {
+        if let Some(Kind::Slot { held, work }) = self.nodes.get_mut(&slot).map(|n| &mut n.kind) {
+            *held = false;
+            if work.is_some() {
+                self.ready(slot);
+            }
+        }
     }
 
     /// Takes the work of the slot that is to go first.
@@ -109,7 +134,7 @@ impl<W> FairTree<W> {
         let mut node = self.root;
         loop {
             let next = match &mut self.nodes.get_mut(&node)?.kind {
-                Kind::Slot { work } => {
+                Kind::Slot { work, .. } => {
                     let work = work.take();
                     self.unready(node);
                     return work.map(|work| (node, work));
@@ -244,7 +269,7 @@ impl<W> Node<W> {
     }
 
     fn slot(parent: NodeId, virtual_runtime: u128) -> Node<W> {
-        let (parent, kind) = (Some(parent), Kind::Slot { work: None });
+        let (parent, kind) = (Some(parent), Kind::Slot { work: None, held: false });
         Node { parent, weight: 1, virtual_runtime, ready_as: None, kind }
     }
 }

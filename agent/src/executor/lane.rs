@@ -20,7 +20,12 @@ use weir_proto::{
     range::{RangeSet, TaskRange},
 };
 
-use super::{End, Finished, fair::Group, prepare::Prepared};
+use super::{
+    End, Finished,
+    fair::Group,
+    prepare::Prepared,
+    queue::{RunQueue, Ticket},
+};
 use crate::sandbox::{OutputBuffer, StageKey};
 
 /// Most results of a lane that wait to be taken; then its slots stand still until they are.
@@ -53,7 +58,7 @@ struct LaneState {
     /// How many slots' loops there are.
     active: u32,
     /// One for each slot ever used; dropping one cancels what runs in it.
-    loops: Vec<async_task::Task<()>>,
+    loops: Vec<SlotLoop>,
     idle_loops: Vec<usize>,
     finished: Vec<Finished>,
     idle_since: Instant,
@@ -72,8 +77,19 @@ enum Life {
     Stopped,
 }
 
+/// What runs a slot's tasks; dropping it cancels what runs there.
+pub(super) struct SlotLoop {
+    #[expect(dead_code, reason = "to be dropped")]
+    pub(super) task: async_task::Task<()>,
+    /// Its place in the queue.
+    pub(super) ticket: Ticket,
+}
+
 struct Running {
+    slot: usize,
     since: Instant,
+    /// Whether it stands still.
+    paused: bool,
     streams: [Stream; 2],
 }
 
@@ -174,7 +190,7 @@ impl Lane {
     }
 
     /// Starts a loop in every slot that has none while there are tasks for it.
-    pub(super) fn fill(&self, start: impl Fn(usize, Arc<Prepared>) -> async_task::Task<()>) {
+    pub(super) fn fill(&self, start: impl Fn(usize, Arc<Prepared>) -> SlotLoop) {
         let mut state = self.lock();
         let state = &mut *state;
         let Life::Ready(prepared) = &state.life else { return };
@@ -200,12 +216,21 @@ impl Lane {
     }
 
     /// Takes the result of a slot's task; returns its next one. With none, the loop ends.
-    pub(super) fn finish(&self, slot: usize, index: u32, end: End) -> Option<Turn> {
+    pub(super) fn finish(
+        &self,
+        queue: &RunQueue,
+        slot: usize,
+        index: u32,
+        end: End,
+    ) -> Option<Turn> {
         let mut state = self.lock();
         if matches!(state.life, Life::Stopped) {
             return None;
         }
-        state.running.remove(&index);
+        // Whoever paused it came too late.
+        if state.running.remove(&index).is_some_and(|running| running.paused) {
+            queue.release(&state.loops[slot].ticket);
+        }
         state.finished.push(self.finished(index, end));
         self.next_turn(&mut state, slot)
     }
@@ -227,7 +252,8 @@ impl Lane {
         };
         let streams =
             [&turn.stdout, &turn.stderr].map(|output| Stream { output: output.clone(), shown: 0 });
-        state.running.insert(turn.index, Running { since: Instant::now(), streams });
+        let running = Running { slot, since: Instant::now(), paused: false, streams };
+        state.running.insert(turn.index, running);
         Some(turn)
     }
 
@@ -236,6 +262,30 @@ impl Lane {
         let mut state = self.lock();
         state.idle_since = Instant::now();
         std::mem::take(&mut state.queued)
+    }
+
+    /// Lets these tasks stand still, and no others; takes those out that have not begun.
+    pub(super) fn pause(&self, queue: &RunQueue, tasks: &RangeSet) -> RangeSet {
+        let mut state = self.lock();
+        let LaneState { running, loops, queued, idle_since, .. } = &mut *state;
+        for (index, running) in running {
+            let paused = tasks.contains(*index);
+            let changed = std::mem::replace(&mut running.paused, paused) != paused;
+            let ticket = &loops[running.slot].ticket;
+            match (changed, paused) {
+                (false, _) => {}
+                (true, true) => queue.hold(ticket),
+                (true, false) => queue.release(ticket),
+            }
+        }
+        let withdrawn: RangeSet = queued
+            .ranges()
+            .iter()
+            .flat_map(|range| tasks.within(*range).ranges().to_vec())
+            .collect();
+        queued.remove_all(&withdrawn);
+        *idle_since = Instant::now();
+        withdrawn
     }
 
     /// Takes what has finished, in the order in which it did.
@@ -278,8 +328,12 @@ impl Lane {
     }
 
     /// Ends it: what is queued is forgotten, what runs is cancelled, nothing is reported any more.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&self, queue: &RunQueue) {
         let mut state = self.lock();
+        // Who stands still could not be cancelled.
+        for running in state.running.values().filter(|running| running.paused) {
+            queue.release(&state.loops[running.slot].ticket);
+        }
         let life = std::mem::replace(&mut state.life, Life::Stopped);
         let loops = std::mem::take(&mut state.loops);
         state.queued = RangeSet::new();

@@ -78,6 +78,24 @@ impl RunQueue {
         // `dropped` is dropped here: it runs destructors of ours, which may want the lock.
     }
 
+    /// Keeps a slot from running until it is released, whatever wakes it.
+    pub(super) fn hold(&self, ticket: &Ticket) {
+        self.lock().tree.hold(ticket.slot);
+        ticket.gauge.pause();
+    }
+
+    /// Lets a slot run again.
+    pub(super) fn release(&self, ticket: &Ticket) {
+        ticket.gauge.resume();
+        let mut state = self.lock();
+        state.tree.release(ticket.slot);
+        let anybody_waits = state.waiting > 0;
+        drop(state);
+        if anybody_waits {
+            self.wake.notify_one();
+        }
+    }
+
     /// Waits for work, after that of `done`; `None` when the queue is closed and empty.
     fn next(&self, done: Option<Ticket>) -> Option<Work> {
         let mut state = self.lock();

@@ -1,5 +1,6 @@
 //! Whole leases through the executor, with modules written as text.
 
+mod pause;
 mod shares;
 
 use std::time::{Duration, Instant};

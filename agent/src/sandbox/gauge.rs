@@ -1,9 +1,16 @@
-//! How much fuel a slot's attempts use, told while they run: the executor shares the cores out by it.
+//! How much fuel a slot's attempts use, told while they run, and for how long they stand still: the
+//! executor shares the cores out by the one, and timeouts leave the other out.
 //!
 //! It is no bill. What a guest burns between two host calls is known as quanta that have ended, and
 //! put right when it next calls the host or ends.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 use crate::profile::QUANTUM_FUEL;
 
@@ -20,6 +27,14 @@ pub(crate) struct Gauge {
     of_attempt: AtomicU64,
     /// Whether it is in a host call: then it does not burn fuel, however long that takes.
     calling: AtomicBool,
+    pauses: Mutex<Pauses>,
+}
+
+/// How long a slot has been kept from running, over all its attempts.
+#[derive(Debug, Default)]
+struct Pauses {
+    total: Duration,
+    since: Option<Instant>,
 }
 
 impl Gauge {
@@ -55,6 +70,29 @@ impl Gauge {
             self.used.fetch_add(QUANTUM_FUEL, Relaxed);
             self.of_attempt.fetch_add(QUANTUM_FUEL, Relaxed);
         }
+    }
+
+    /// Its slot is kept from running, from now on.
+    pub(crate) fn pause(&self) {
+        self.pauses().since.get_or_insert_with(Instant::now);
+    }
+
+    /// Its slot runs again.
+    pub(crate) fn resume(&self) {
+        let mut pauses = self.pauses();
+        if let Some(since) = pauses.since.take() {
+            pauses.total += since.elapsed();
+        }
+    }
+
+    /// How long its slot has been kept from running.
+    pub(super) fn paused(&self) -> Duration {
+        let pauses = self.pauses();
+        pauses.total + pauses.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was used since this was last asked.

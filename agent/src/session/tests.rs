@@ -269,6 +269,22 @@ fn who_drains_finishes_what_has_begun_and_leaves() {
 }
 
 #[test]
+fn paused_tasks_stand_still_and_those_that_have_not_begun_go_back() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10));
+    let paused = RangeSet::from_iter([TaskRange::new(1, 4)]);
+    let message = MasterMessage::Pause(vec![(LEASE, paused.clone())]);
+    let actions = receive(&mut session, message, 1);
+    assert!(matches!(&actions[..], [Action::Pause(LEASE, tasks)] if *tasks == paused));
+    let queued = RangeSet::from_iter([TaskRange::new(2, 4)]);
+    let actions = session.step(Event::Withdrawn(vec![(LEASE, queued)]), Vec::new(), 1);
+    assert_eq!(returned(&actions), [(TaskRange::new(2, 4), None)]);
+    session.step(Event::Disconnected, Vec::new(), 2);
+    let (held, _) = connect(&mut session, 500);
+    assert_eq!(held[0].paused.ranges(), [TaskRange::single(1)], "the next leader is told");
+}
+
+#[test]
 fn who_is_drained_may_be_told_to_go_on() {
     let mut session = welcomed();
     grant(&mut session, lease(0, 2));

@@ -123,7 +123,7 @@ fn complete_jobs(
 }
 
 fn job_candidate(job: &JobSummary, prefix: &str) -> CompletionCandidate {
-    let about = format!("{}, {}", job.name, job.status.word());
+    let about = format!("{}, {}", job.name, job.state_word());
     candidate(&format!("{prefix}{}", job.id.0), about)
 }
 

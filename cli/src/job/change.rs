@@ -1,10 +1,18 @@
-//! `weir job cancel` and `weir job rm`: each of several jobs, as far as it can be done.
+//! `weir job pause`, `resume`, `cancel` and `rm`: each of several jobs, as far as it can be done.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use weir_sdk::{client::JobError, proto::id::JobId, view::JobStatus};
+use weir_sdk::{
+    client::JobError,
+    proto::{
+        id::JobId,
+        range::{RangeSet, TaskRange},
+    },
+    view::JobStatus,
+};
 
+use super::logs::parse_index;
 use crate::{
     completions::candidates, config, connect::MasterFlag, exit, json::job::JobChanged, text,
 };
@@ -13,6 +21,22 @@ const CANCEL_EXAMPLES: &str = "\
 Examples:
   weir job cancel 7
   weir job cancel $(weir job ls -q --status active)";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  weir job pause 7
+  weir job pause 7 --task 3 --task 5               two of its tasks; the others go on
+  weir job pause $(weir job ls -q --status active)
+
+A paused task that runs stays where it is, with its memory, and its time limit stands still; its core
+is free for others. One that waits goes on waiting.";
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  weir job resume 7
+  weir job resume 7 --task 3
+
+A task that stood still goes on where it is, as soon as its agent has a core for it.";
 
 const RM_EXAMPLES: &str = "\
 Examples:
@@ -28,6 +52,34 @@ pub(crate) struct CancelArgs {
     /// The jobs: `job-7` or `7`
     #[arg(required = true, value_name = "JOB", add = candidates::active_jobs())]
     jobs: Vec<JobId>,
+    #[command(flatten)]
+    look: EachArgs,
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = PAUSE_EXAMPLES)]
+pub(crate) struct PauseArgs {
+    #[command(flatten)]
+    chosen: TasksOfJobs,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RESUME_EXAMPLES)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    chosen: TasksOfJobs,
+}
+
+#[derive(Debug, clap::Args)]
+struct TasksOfJobs {
+    /// The jobs: `job-7` or `7`
+    #[arg(required = true, value_name = "JOB", add = candidates::active_jobs())]
+    jobs: Vec<JobId>,
+    /// Only this task, by its index; may be given again [default: all that have no result]
+    #[arg(long = "task", value_name = "INDEX", value_parser = parse_index)]
+    tasks: Vec<u32>,
     #[command(flatten)]
     look: EachArgs,
 }
@@ -50,6 +102,34 @@ struct EachArgs {
     /// Print a line of JSON for each
     #[arg(long)]
     json: bool,
+}
+
+/// Lets jobs stand still.
+///
+/// # Errors
+/// When no master answers, or stdout is closed; what is wrong with one job does not stop the others.
+pub(super) async fn pause(args: PauseArgs) -> Result<ExitCode> {
+    set_paused(args.chosen, true).await
+}
+
+/// Lets paused jobs go on.
+///
+/// # Errors
+/// As `pause`.
+pub(super) async fn resume(args: ResumeArgs) -> Result<ExitCode> {
+    set_paused(args.chosen, false).await
+}
+
+async fn set_paused(chosen: TasksOfJobs, paused: bool) -> Result<ExitCode> {
+    let client = chosen.look.master.connect().await?;
+    let mut told = Told { json: chosen.look.json, failed: false };
+    let tasks: RangeSet = chosen.tasks.iter().map(|index| TaskRange::single(*index)).collect();
+    let change = if paused { "paused" } else { "resumed" };
+    for job in chosen.jobs {
+        let view = client.pause(job, &tasks, paused).await;
+        told.tell(job, view.map(|view| (change, Some(view.summary.status))))?;
+    }
+    Ok(told.exit_code())
 }
 
 /// Cancels jobs; one that has ended is left as it is.

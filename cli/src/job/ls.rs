@@ -153,7 +153,7 @@ fn table(jobs: &[JobSummary], now_ms: u64, namespaces: bool) -> Table {
     let mut table = Table::new(&headings);
     for job in jobs {
         let age = Duration::from_millis(now_ms.saturating_sub(job.submitted_ms));
-        let mut row = vec![job.id.to_string(), job.name.clone(), job.status.word().to_owned()];
+        let mut row = vec![job.id.to_string(), job.name.clone(), job.state_word().to_owned()];
         if namespaces {
             row.insert(1, job.namespace.to_string());
         }

@@ -109,7 +109,7 @@ fn about_job(about: &mut Properties, job: &JobSummary, now_ms: u64) {
     about.add("job", job.id.to_string());
     about.add("name", &job.name);
     about.add("namespace", job.namespace.to_string());
-    about.add("status", job.status.word());
+    about.add("status", job.state_word());
     if job.priority != 0 {
         about.add("priority", job.priority.to_string());
     }
@@ -142,6 +142,9 @@ fn tasks_line(job: &JobSummary) -> String {
         let waiting = job.open().saturating_sub(job.running);
         let (running, waiting) = (grouped(job.running.into()), grouped(waiting.into()));
         line.push_str(&format!(", {running} running, {waiting} waiting"));
+        if job.paused > 0 {
+            line.push_str(&format!(", {} paused", grouped(job.paused.into())));
+        }
     }
     line
 }

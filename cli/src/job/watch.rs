@@ -177,7 +177,7 @@ fn drawn(view: &JobView, rate: &Rate, now_ms: u64, columns: usize) -> Vec<String
     let age = Duration::from_millis(now_ms.saturating_sub(job.submitted_ms));
     let time = short_duration(job.wall_time().unwrap_or(age));
     let mut lines = vec![
-        format!("{}  {}  {}  {time}", job.id, job.name, job.status.word()),
+        format!("{}  {}  {}  {time}", job.id, job.name, job.state_word()),
         bar(job.done(), job.tasks, columns),
         progress(view),
     ];

@@ -233,6 +233,13 @@ impl From<&ClusterEvent> for Event {
                     ..known
                 }
             }
+            Happened::JobPaused { job, name, namespace, tasks, .. } => Event {
+                job: Some(job.to_string()),
+                name: Some(name.clone()),
+                namespace: Some(namespace.to_string()),
+                tasks: Some(*tasks),
+                ..known
+            },
             Happened::JobRemoved(job) => Event { job: Some(job.to_string()), ..known },
             Happened::AgentJoined { agent, name }
             | Happened::AgentLost { agent, name }

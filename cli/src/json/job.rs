@@ -38,6 +38,8 @@ pub(crate) struct JobLine {
     cancelled: u32,
     /// Tasks that run now; a hint.
     running: u32,
+    /// Tasks without a result that are to stand still.
+    paused: u32,
     /// Fuel of all results.
     fuel: u64,
     /// Peak memory of the largest task, in bytes.
@@ -176,6 +178,7 @@ impl From<&JobSummary> for JobLine {
             failed: summary.failed,
             cancelled: summary.cancelled,
             running: summary.running,
+            paused: summary.paused,
             fuel: summary.fuel,
             peak_memory_bytes: summary.peak_memory_bytes,
             retry_of: summary.retry_of.map(|job| job.to_string()),
@@ -255,12 +258,13 @@ impl From<(&StageSpec, &StageView)> for Stage {
     }
 }
 
-/// What became of a job that a command changed: a line of `job cancel`, `job rm` and `job retry`.
+/// What became of a job that a command changed: a line of `job pause`, `job resume`, `job cancel`, `job rm` and
+/// `job retry`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct JobChanged {
     /// Its id, such as `job-7`.
     pub(crate) job: String,
-    /// `cancelled`, `had_ended`, `removed` or `submitted`.
+    /// `cancelled`, `paused`, `resumed`, `had_ended`, `removed` or `submitted`.
     pub(crate) change: &'static str,
     /// How far the job is now: `active`, `succeeded`, `failed` or `cancelled`; none once removed.
     pub(crate) status: Option<&'static str>,

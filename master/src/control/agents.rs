@@ -10,8 +10,12 @@ use weir_proto::{
     id::{AgentId, ClusterId, LeaseId},
     lease::{Lease, LeaseMarks},
     page::Page,
+    range::RangeSet,
 };
-use weir_scheduler::{lease::COOL_DOWN_MS, state::AgentLife};
+use weir_scheduler::{
+    lease::{COOL_DOWN_MS, Paused},
+    state::AgentLife,
+};
 
 use super::{Action, Control, Waiting};
 
@@ -89,6 +93,19 @@ impl Sessions {
         }
         for (session, leases) in messages {
             actions.push(Action::ToAgent(session, MasterMessage::Grants(leases)));
+        }
+    }
+
+    /// Tells agents which tasks stand still.
+    pub(super) fn pause(&self, paused: Vec<Paused>, actions: &mut Vec<Action>) {
+        let mut messages: BTreeMap<SessionId, Vec<(LeaseId, RangeSet)>> = BTreeMap::new();
+        for (agent, lease, tasks) in paused {
+            if let Some(session) = self.sessions.get(&agent) {
+                messages.entry(*session).or_default().push((lease, tasks));
+            }
+        }
+        for (session, leases) in messages {
+            actions.push(Action::ToAgent(session, MasterMessage::Pause(leases)));
         }
     }
 
@@ -185,9 +202,11 @@ impl Control {
         let agent = hello.agent.id;
         self.sessions.open(session, agent, actions);
         let attached = table.attach(&self.state, hello.agent, hello.held, now_ms);
+        let paused = table.paused_on(agent);
         let cluster = self.state.cluster.unwrap_or(ClusterId(0));
         let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
         actions.push(Action::ToAgent(session, welcome));
+        self.sessions.pause(paused, actions);
         if self.state.is_draining(agent) {
             self.sessions.drain(agent, true, actions);
         }

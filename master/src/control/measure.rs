@@ -97,6 +97,7 @@ impl Measuring {
             | Effect::LeasesExtended(_)
             | Effect::JobForgotten(_)
             | Effect::AgentRegistered(_)
+            | Effect::Paused(_)
             | Effect::AgentDrained { .. }
             | Effect::AgentGone(_) => return,
         };

@@ -1,4 +1,4 @@
-//! `Jobs`: submit, look, watch, cancel, retry, remove. Lists are made in `list`.
+//! `Jobs`: submit, look, watch, pause, cancel, retry, remove. Lists are made in `list`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,6 +16,7 @@ use weir_proto::{
     job::{JobSpec, StageSpec, TaskKind},
     limits::Resources,
     manifest::Manifest,
+    range::RangeSet,
     wire,
 };
 use weir_scheduler::{place::largest_agent, state::Job};
@@ -202,6 +203,25 @@ impl wire::jobs_server::Jobs for JobsService {
     ) -> Result<Response<wire::JobView>, Status> {
         let job = JobId(request.into_inner().job);
         self.change(Change::CancelJob(job)).await?;
+        let job = self.job(job)?;
+        Ok(Response::new(self.view(job).await?))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<wire::PauseRequest>,
+    ) -> Result<Response<wire::JobView>, Status> {
+        let wire::PauseRequest { job, tasks, paused } = request.into_inner();
+        let tasks = RangeSet::from_wire(&tasks).map_err(|error| malformed(&error))?;
+        let job = JobId(job);
+        let count = self.job(job)?.tasks();
+        if let Some(last) = tasks.ranges().last().filter(|last| last.end > count) {
+            return Err(Status::invalid_argument(format!(
+                "{job} has {count} tasks, so none is numbered {}",
+                last.end - 1
+            )));
+        }
+        self.change(Change::PauseTasks { job, tasks, paused }).await?;
         let job = self.job(job)?;
         Ok(Response::new(self.view(job).await?))
     }

@@ -33,6 +33,7 @@ pub(crate) fn summary(job: &Job) -> wire::JobSummary {
         failed: sum(|stage| stage.failed.len() - stage.cancelled),
         cancelled: sum(|stage| stage.cancelled),
         running: 0,
+        paused: sum(|stage| stage.paused.len()),
         fuel: job.stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.fuel)),
         peak_memory_bytes: job.stages.iter().map(|s| s.peak_memory_bytes).max().unwrap_or(0),
         priority: job.spec.priority,

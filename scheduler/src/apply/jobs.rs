@@ -1,4 +1,4 @@
-//! Jobs: accepted, cancelled, run again, ended, forgotten.
+//! Jobs: accepted, paused, cancelled, run again, ended, forgotten.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use weir_proto::{
     id::{JobId, Namespace, RequestId, StageId},
     job::JobSpec,
     outcome::Outcome,
+    range::RangeSet,
 };
 
 use super::{Effect, Rejection, give_verdict};
@@ -119,6 +120,32 @@ pub(super) fn cancel(state: &mut ClusterState, id: JobId) -> Result<Vec<Effect>,
     }
     end_if_done(state, id, true, &mut effects);
     Ok(effects)
+}
+
+/// Without tasks, all are meant.
+pub(super) fn pause(
+    state: &mut ClusterState,
+    id: JobId,
+    tasks: &RangeSet,
+    paused: bool,
+) -> Result<Vec<Effect>, Rejection> {
+    let Some(job) = state.jobs.get_mut(&id) else { return Err(Rejection::UnknownJob(id)) };
+    if !job.is_active() {
+        return Err(Rejection::HasEnded(id));
+    }
+    let job = Arc::make_mut(job);
+    let mut changed = 0;
+    for (stage, spec) in job.stages.iter_mut().zip(&job.spec.stages) {
+        let all = RangeSet::below(spec.count);
+        let tasks = if tasks.is_empty() { &all } else { tasks };
+        changed += Arc::make_mut(stage).pause(tasks, paused, spec.count);
+    }
+    if changed == 0 {
+        return Ok(Vec::new());
+    }
+    let (name, namespace) = (job.spec.name.clone(), job.spec.namespace.clone());
+    state.record(Happened::JobPaused { job: id, name, namespace, tasks: changed, paused });
+    Ok(vec![Effect::Paused(id)])
 }
 
 pub(super) fn remove(state: &mut ClusterState, id: JobId) -> Result<Vec<Effect>, Rejection> {

@@ -139,6 +139,23 @@ fn a_task_that_loses_three_agents_is_given_up() {
 }
 
 #[test]
+fn tasks_are_paused_until_they_have_results() {
+    let mut log = Log::new();
+    log.submit(1, 10).expect("a job");
+    let pause = |tasks: RangeSet, paused| Change::PauseTasks { job: JobId(1), tasks, paused };
+    log.pages(vec![page(1, 0, 2, 0)]);
+    assert_eq!(log.apply(pause(RangeSet::new(), true)), Ok(vec![Effect::Paused(JobId(1))]));
+    assert_eq!(log.stage(1).paused.ranges(), [TaskRange::new(2, 10)]);
+    assert_eq!(log.apply(pause(RangeSet::below(9), true)), Ok(Vec::new()), "they are already");
+    log.pages(vec![page(1, 2, 3, 0)]);
+    log.apply(pause(RangeSet::below(9), false)).expect("an active job");
+    assert_eq!(log.stage(1).paused.ranges(), [TaskRange::single(9)]);
+    log.apply(Change::CancelJob(JobId(1))).expect("an active job");
+    assert!(log.stage(1).paused.is_empty());
+    assert_eq!(log.apply(pause(RangeSet::new(), true)), Err(Rejection::HasEnded(JobId(1))));
+}
+
+#[test]
 fn only_an_agent_that_is_there_can_be_drained() {
     let mut log = Log::new();
     let drain = |draining| Change::DrainAgent { agent: AgentId(1), draining };
@@ -327,6 +344,10 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (1..4u64, job.clone(), 0..50u32).prop_map(|(id, job, index)| Change::AgentLost {
             agent: AgentId(id),
             suspects: vec![stage(job).task(index)],
+        }),
+        2 => (job.clone(), 0..60u32, 1..20u32, any::<bool>()).prop_map(|(job, first, len, paused)| {
+            let tasks = RangeSet::from_iter([TaskRange::new(first, first + len)]);
+            Change::PauseTasks { job: JobId(job), tasks, paused }
         }),
         1 => (1..4u64).prop_map(|id| Change::AgentLeft(AgentId(id))),
         1 => (1..4u64, any::<bool>()).prop_map(|(id, draining)| Change::DrainAgent {

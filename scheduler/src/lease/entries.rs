@@ -39,6 +39,8 @@ pub struct StageQueue {
     pub leased_through: u32,
     /// Tasks that nobody runs.
     pub waiting: RangeSet,
+    /// Tasks that are to stand still, whether they wait or run.
+    pub(super) paused: RangeSet,
     /// Mean wall time of a task in microseconds; 0 before the first result.
     pub mean_task_us: u64,
     /// A mark that was proposed and is not applied yet.
@@ -91,6 +93,9 @@ pub struct HeldLease {
     pub open: RangeSet,
     /// Those that ran when the agent last told.
     pub started: Vec<u32>,
+    /// Those that stand still there, or have not begun and are on their way back. A task that is to go
+    /// on is among them until its agent has a core for it.
+    pub(super) paused: RangeSet,
     /// Those whose results its agent has sent, and that are not committed yet.
     pub(super) sent: RangeSet,
     /// Tasks that its agent may run although their results came from elsewhere.
@@ -98,9 +103,22 @@ pub struct HeldLease {
 }
 
 impl HeldLease {
-    /// What it takes of its agent: never more slots than tasks.
+    /// What it takes of its agent: never more slots than tasks. Who stands still keeps its memory, but
+    /// no core.
     pub fn used(&self) -> Resources {
-        self.each.times(self.slots.min(self.open.len().saturating_add(self.surplus.len())))
+        let tasks = self.open.len().saturating_add(self.surplus.len());
+        let cpu_millis = self.each.times(self.moving(tasks)).cpu_millis;
+        Resources { cpu_millis, ..self.each.times(self.slots.min(tasks)) }
+    }
+
+    /// How many of its tasks run and do not stand still.
+    pub(super) fn running(&self) -> u32 {
+        self.moving(self.open.len())
+    }
+
+    /// The same, at most, of so many tasks.
+    fn moving(&self, tasks: u32) -> u32 {
+        self.slots.min(tasks.saturating_sub(self.paused.len()))
     }
 
     /// Tasks have a result. Its agent runs them all the same, unless the result is its own.
@@ -111,6 +129,7 @@ impl HeldLease {
             self.surplus.insert_all(&foreign);
             self.open.remove(*range);
             self.sent.remove(*range);
+            self.paused.remove(*range);
         }
     }
 }
@@ -124,6 +143,7 @@ impl StageQueue {
             count,
             leased_through: stage.leased_through,
             waiting,
+            paused: stage.paused.clone(),
             mean_task_us: 0,
             extending: false,
             uncertain: RangeSet::new(),
@@ -138,11 +158,32 @@ impl StageQueue {
     /// The place it should have in its namespace's order, with so many slots out.
     pub(super) fn wanted_rank(&self, slots: u32) -> Option<Rank> {
         let priority = Reverse(self.priority);
-        (!self.waiting.is_empty()).then_some(Rank { priority, slots, served: self.served })
+        let wanted = match self.paused.is_empty() {
+            true => !self.waiting.is_empty(),
+            false => !self.unpaused(self.waiting.clone()).is_empty(),
+        };
+        wanted.then_some(Rank { priority, slots, served: self.served })
+    }
+
+    /// Whether tasks wait, and all of them because they are paused.
+    pub fn is_paused(&self) -> bool {
+        !self.waiting.is_empty() && self.unpaused(self.waiting.clone()).is_empty()
+    }
+
+    /// Waiting tasks that the committed mark allows to lease, and that do not stand still.
+    pub fn leasable(&self) -> RangeSet {
+        self.unpaused(self.below_mark())
+    }
+
+    fn unpaused(&self, mut tasks: RangeSet) -> RangeSet {
+        if !self.paused.is_empty() {
+            tasks.remove_all(&self.paused);
+        }
+        tasks
     }
 
     /// Waiting tasks that the committed mark allows to lease.
-    pub fn leasable(&self) -> RangeSet {
+    pub(crate) fn below_mark(&self) -> RangeSet {
         match self.leased_through {
             0 => RangeSet::new(),
             mark => self.waiting.within(TaskRange::new(0, mark)),

@@ -68,11 +68,11 @@ impl LeaseTable {
         leases.fold(none, |sum, held| sum.plus(held.used()))
     }
 
-    /// Slots of a stage that are out.
+    /// Slots of a stage that are out, but for those whose tasks stand still.
     pub fn slots(&self, stage: StageId) -> u32 {
         let Some(queue) = self.stages.get(&stage) else { return 0 };
         let leases = queue.leases.iter().filter_map(|id| self.leases.get(id));
-        leases.map(|held| held.slots.min(held.open.len())).sum()
+        leases.map(HeldLease::running).sum()
     }
 
     /// The leases of an agent.
@@ -105,6 +105,7 @@ impl LeaseTable {
                 "{id}: the mark is the committed"
             );
             assert_eq!(queue.slots, self.slots(*id), "{id}: slots are counted");
+            assert_eq!(queue.paused, stage.paused, "{id}: what stands still is the committed");
             assert_eq!(queue.rank, queue.wanted_rank(queue.slots), "{id} is ranked");
         }
         for (name, namespace) in &self.namespaces {
@@ -127,6 +128,9 @@ impl LeaseTable {
         for (id, held) in &self.leases {
             assert!(!held.open.is_empty(), "{id} is over and kept");
             assert!(self.agents[&held.agent].leases.contains(id));
+            let mut strange = held.paused.clone();
+            strange.remove_all(&held.open);
+            assert!(strange.is_empty(), "{id}: {strange:?} stand still and are not there");
         }
     }
 }

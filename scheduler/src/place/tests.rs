@@ -13,6 +13,7 @@ use weir_proto::{
 use super::*;
 use crate::{
     apply::{Effect, apply},
+    explain::{WaitReason, explain},
     lease::{AGENT_SILENCE_MS, COOL_DOWN_MS, REATTACH_WINDOW_MS},
     samples::{agent, spec, stage},
 };
@@ -52,6 +53,11 @@ impl Leader {
                     self.table.extended(id, mark);
                 }
                 Effect::AgentGone(agent) => self.table.lose(agent),
+                Effect::Paused(job) => {
+                    let stage = StageId { job, stage: 0 };
+                    let paused = self.state.stage(stage).map(|(stage, _)| stage.paused.clone());
+                    self.table.pause(stage, &paused.unwrap_or_default());
+                }
                 _ => {}
             }
         }
@@ -153,6 +159,79 @@ fn what_an_agent_that_leaves_had_is_leased_to_others_and_nobody_is_blamed() {
     assert_eq!(leader.place()[0].0, AgentId(2));
 }
 
+fn pause(job: StageId, tasks: RangeSet, paused: bool) -> Change {
+    Change::PauseTasks { job: job.job, tasks, paused }
+}
+
+#[test]
+fn a_paused_job_gives_its_cores_to_others_and_goes_on_when_one_is_free() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    let first = leader.submit(2, 300);
+    let id = leader.place()[0].1.id;
+    leader.apply(pause(first, RangeSet::new(), true));
+    let used = leader.table.used(AgentId(1));
+    assert_eq!((used.cpu_millis, used.memory_bytes), (0, 600 << 20), "the memory stays");
+
+    let second = leader.submit(1, 300);
+    let other = leader.place();
+    assert_eq!((other[0].1.stage, other[0].1.slots), (second, 1));
+
+    leader.apply(pause(first, RangeSet::new(), false));
+    let placement = place(&leader.state, &mut leader.table, leader.now_ms);
+    let still = RangeSet::from_iter([TaskRange::single(1)]);
+    assert_eq!(placement.resumed, [(AgentId(1), id, still)], "there is one core");
+    leader.submit(1, 10);
+    assert_eq!(leader.place(), [], "who stands still goes first");
+    leader.finish(other[0].1.id, 1);
+    let placement = place(&leader.state, &mut leader.table, leader.now_ms);
+    assert_eq!(placement.resumed, [(AgentId(1), id, RangeSet::new())]);
+    leader.table.check_invariants(&leader.state);
+}
+
+#[test]
+fn paused_tasks_that_wait_are_not_leased() {
+    let mut leader = Leader::new();
+    let stage = leader.submit(10, 10);
+    leader.apply(pause(stage, RangeSet::below(9), true));
+    leader.attach(1, 4);
+    let grants = leader.place();
+    assert_eq!(grants.len(), 1);
+    assert_eq!(grants[0].1.range, TaskRange::single(9));
+    assert_eq!(explain(&leader.state, &leader.table, stage), Some(WaitReason::Paused));
+    leader.apply(pause(stage, RangeSet::new(), false));
+    let granted: u32 = leader.place().iter().map(|(_, lease)| lease.range.len()).sum();
+    assert!(granted > 0);
+}
+
+#[test]
+fn a_new_leader_counts_what_stands_still_as_its_agent_tells_it() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    let stage = leader.submit(1, 10);
+    let lease = leader.place()[0].1.clone();
+    leader.apply(pause(stage, RangeSet::new(), true));
+    leader.apply(pause(stage, RangeSet::new(), false));
+    // Its message that the task goes on was lost.
+    let mut table = LeaseTable::lead(&leader.state, 2, 0);
+    let marks = weir_proto::lease::LeaseMarks {
+        id: lease.id,
+        stage,
+        slots: 1,
+        open: RangeSet::below(1),
+        started: vec![0],
+        mean_task_us: 0,
+        paused: RangeSet::below(1),
+    };
+    table.attach(&leader.state, agent(1, 1), vec![marks], 0);
+    table.check_invariants(&leader.state);
+    assert_eq!(table.used(AgentId(1)).cpu_millis, 0);
+    assert_eq!(table.paused_on(AgentId(1)).len(), 1);
+    let placement = place(&leader.state, &mut table, 0);
+    assert_eq!(placement.resumed, [(AgentId(1), lease.id, RangeSet::new())]);
+    assert_eq!(table.used(AgentId(1)).cpu_millis, 1000);
+}
+
 #[test]
 fn a_lease_is_topped_up_before_it_runs_dry() {
     let mut leader = Leader::new();
@@ -248,6 +327,7 @@ fn an_agent_that_returns_keeps_what_it_says_it_holds() {
         open,
         started: vec![1],
         mean_task_us: 0,
+        paused: RangeSet::new(),
     };
     leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
     leader.table.check_invariants(&leader.state);
@@ -288,6 +368,7 @@ fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
         open: [TaskRange::new(0, u32::MAX)].into_iter().collect(),
         started: vec![u32::MAX - 1],
         mean_task_us: u64::MAX,
+        paused: RangeSet::new(),
     };
     leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
     leader.table.measured(lease.stage, u64::MAX);
@@ -304,6 +385,8 @@ enum Move {
     Finish(prop::sample::Index, usize),
     GiveBack(prop::sample::Index),
     Cancel(u64),
+    Pause(u64, u32, bool),
+    Drain(u64, bool),
     Elect,
     Wait(u64),
 }
@@ -318,6 +401,9 @@ fn moves() -> impl Strategy<Value = Move> {
             .prop_map(|(lease, tasks)| Move::Finish(lease, tasks)),
         2 => any::<prop::sample::Index>().prop_map(Move::GiveBack),
         1 => (1..6u64).prop_map(Move::Cancel),
+        4 => (1..6u64, 1..300u32, any::<bool>())
+            .prop_map(|(job, tasks, paused)| Move::Pause(job, tasks, paused)),
+        1 => (1..4u64, any::<bool>()).prop_map(|(id, draining)| Move::Drain(id, draining)),
         1 => Just(Move::Elect),
         2 => (1..4_000u64).prop_map(Move::Wait),
     ]
@@ -349,6 +435,12 @@ proptest! {
                 }
                 Move::Finish(..) | Move::GiveBack(_) => {}
                 Move::Cancel(job) => leader.apply(Change::CancelJob(JobId(job))),
+                Move::Pause(job, tasks, paused) => {
+                    leader.apply(pause(stage(job), RangeSet::below(tasks), paused));
+                }
+                Move::Drain(id, draining) => {
+                    leader.apply(Change::DrainAgent { agent: AgentId(id), draining });
+                }
                 Move::Elect => {
                     let term = leader.index + 2;
                     leader.table = LeaseTable::lead(&leader.state, term, leader.now_ms);
@@ -366,6 +458,9 @@ proptest! {
         leader.now_ms += 100_000;
         leader.table.settle(leader.now_ms);
         leader.attach(9, 8);
+        for job in leader.state.active.clone() {
+            leader.apply(pause(stage(job.0), RangeSet::new(), false));
+        }
         let mut rounds = 0;
         while !leader.state.active.is_empty() {
             leader.place();

@@ -283,6 +283,18 @@ impl World {
                         withdrawn.push((lease, process.executor.withdraw(lease)));
                     }
                 }
+                Action::Pause(lease, tasks) => {
+                    let Some(process) = self.agents[agent].life(incarnation) else { continue };
+                    let (queued, began, due) = process.executor.pause(lease, tasks);
+                    withdrawn.push((lease, queued));
+                    self.counts.add(Fact::Paused, began);
+                    for (index, attempt) in due {
+                        let delay_us = self.random.mostly_short(10, 200_000);
+                        let ends =
+                            Happening::TaskEnds { agent, incarnation, lease, index, attempt };
+                        self.after(delay_us, ends);
+                    }
+                }
                 Action::End => return self.agent_ends(agent),
             }
         }

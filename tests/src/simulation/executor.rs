@@ -26,6 +26,10 @@ struct Lane {
     slots: u32,
     queued: RangeSet,
     running: BTreeMap<u32, Attempt>,
+    /// Tasks that stand still.
+    paused: RangeSet,
+    /// Those of them that would have ended meanwhile.
+    due: BTreeMap<u32, Attempt>,
     life: Life,
 }
 
@@ -60,6 +64,8 @@ impl Executor {
             slots: lease.slots,
             queued: RangeSet::new(),
             running: BTreeMap::new(),
+            paused: RangeSet::new(),
+            due: BTreeMap::new(),
             life: Life::Unprepared,
         });
         lane.slots = lease.slots;
@@ -101,6 +107,27 @@ impl Executor {
         self.lanes.get_mut(&id).map(|lane| std::mem::take(&mut lane.queued)).unwrap_or_default()
     }
 
+    /// Lets these tasks stand still, and no others. Returns those that had not begun, which are taken
+    /// out, how many began to stand still, and the attempts that may end now.
+    pub(super) fn pause(
+        &mut self,
+        id: LeaseId,
+        tasks: RangeSet,
+    ) -> (RangeSet, u64, BTreeMap<u32, Attempt>) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return Default::default() };
+        let withdrawn =
+            tasks.ranges().iter().flat_map(|r| lane.queued.within(*r).ranges().to_vec());
+        let withdrawn: RangeSet = withdrawn.collect();
+        lane.queued.remove_all(&withdrawn);
+        let new = |index: &&u32| tasks.contains(**index) && !lane.paused.contains(**index);
+        let began = lane.running.keys().filter(new).count() as u64;
+        let (due, still): (BTreeMap<_, _>, _) = std::mem::take(&mut lane.due)
+            .into_iter()
+            .partition(|(index, _)| !tasks.contains(*index));
+        (lane.due, lane.paused) = (still, tasks);
+        (withdrawn, began, due)
+    }
+
     /// Fills free slots.
     pub(super) fn begin(&mut self, now_us: u64) -> Vec<Begun> {
         let mut begun = Vec::new();
@@ -129,6 +156,10 @@ impl Executor {
         if lane.running.get(&index) != Some(&attempt) {
             return;
         }
+        if lane.paused.contains(index) {
+            lane.due.insert(index, attempt);
+            return;
+        }
         lane.running.remove(&index);
         let end = end(&lane.spec);
         self.finished.push(Finished { lease: id, task: lane.stage.task(index), end });
@@ -150,9 +181,13 @@ impl Executor {
     /// What the running tasks take of the agent.
     pub(super) fn used(&self) -> Resources {
         let none = Resources { cpu_millis: 0, memory_bytes: 0 };
-        self.lanes
-            .values()
-            .fold(none, |sum, lane| sum.plus(lane.spec.resources.times(lane.running.len() as u32)))
+        self.lanes.values().fold(none, |sum, lane| {
+            let each = lane.spec.resources;
+            let running = lane.running.len() as u32;
+            let still = lane.running.keys().filter(|i| lane.paused.contains(**i)).count() as u32;
+            let cpu_millis = each.times(running - still).cpu_millis;
+            sum.plus(Resources { cpu_millis, ..each.times(running) })
+        })
     }
 
     /// What runs, for messages.

@@ -17,12 +17,13 @@ pub(super) enum Fault {
     AgentIsCutOff { agent: usize, for_us: u64 },
     AgentIsStopped { agent: usize },
     AgentIsDrained { agent: usize, draining: bool },
+    TasksArePaused { most: u32, paused: bool },
     ClockJumps { ms: u64 },
 }
 
 impl World {
     pub(super) fn plan_faults(&mut self) {
-        for _ in 0..self.random.between(0, 14) {
+        for _ in 0..self.random.between(0, 20) {
             let at_us = self.random.between(0, self.faults_end_us - 1);
             let fault = self.draw_fault();
             self.at(at_us, Happening::Fault(fault));
@@ -31,7 +32,7 @@ impl World {
 
     fn draw_fault(&mut self) -> Fault {
         let agent = self.random.index(self.agents.len());
-        match self.random.between(0, 12) {
+        match self.random.between(0, 16) {
             0..=2 => Fault::MasterCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
             3..=4 => Fault::AgentCrashes {
                 agent,
@@ -43,6 +44,10 @@ impl World {
             8 => Fault::AgentIsCutOff { agent, for_us: self.random.between(1_000, 12_000_000) },
             9 => Fault::AgentIsStopped { agent },
             10..=11 => Fault::AgentIsDrained { agent, draining: self.random.one_in(2) },
+            12..=15 => Fault::TasksArePaused {
+                most: self.random.pick(&[0, 0, 1, 3, 100]),
+                paused: !self.random.one_in(3),
+            },
             _ => Fault::ClockJumps { ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]) },
         }
     }
@@ -62,6 +67,7 @@ impl World {
             }
             Fault::AgentIsStopped { agent } => self.agent_is_stopped(agent),
             Fault::AgentIsDrained { agent, draining } => self.drain(agent, draining),
+            Fault::TasksArePaused { most, paused } => self.pause(most, paused),
             Fault::ClockJumps { ms } => {
                 self.master.clock_ahead_ms += ms;
                 self.counts.add(Fact::ClockJump, 1);

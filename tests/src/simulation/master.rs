@@ -14,7 +14,8 @@ use weir_proto::{
     agent::{AgentMessage, MasterMessage},
     command::Change,
     digest::Digest,
-    id::NodeId,
+    id::{JobId, NodeId},
+    range::{RangeSet, TaskRange},
     wire,
 };
 use weir_scheduler::{explain::explain, snapshot, state::ClusterState};
@@ -159,6 +160,9 @@ impl World {
             return;
         }
         self.step_master(Event::Tick);
+        if !self.is_faulty() {
+            self.resume_all();
+        }
         self.after(TICK_MS * 1_000, Happening::MasterTicks { boot });
     }
 
@@ -237,6 +241,36 @@ impl World {
         self.master.last_ticket += 1;
         let change = Change::DrainAgent { agent: self.agents[agent].id, draining };
         self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+    }
+
+    /// Somebody lets the last tasks of an active job stand still, or go on; 0 means all.
+    pub(super) fn pause(&mut self, most: u32, paused: bool) {
+        let Some(state) = self.master.readable() else { return };
+        let active: Vec<JobId> = state.active.iter().copied().collect();
+        if active.is_empty() {
+            return;
+        }
+        let job = self.random.pick(&active);
+        let count = self.master.readable().map_or(0, |state| state.jobs[&job].tasks());
+        let tasks = match most {
+            0 => RangeSet::new(),
+            most => RangeSet::from_iter([TaskRange::new(count.saturating_sub(most), count)]),
+        };
+        self.master.last_ticket += 1;
+        let change = Change::PauseTasks { job, tasks, paused };
+        self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+    }
+
+    /// Whoever paused a job lets it go on in the end.
+    fn resume_all(&mut self) {
+        let Some(state) = self.master.readable() else { return };
+        let paused = |job: &JobId| state.jobs[job].stages.iter().any(|s| !s.paused.is_empty());
+        let paused: Vec<JobId> = state.active.iter().copied().filter(paused).collect();
+        for job in paused {
+            self.master.last_ticket += 1;
+            let change = Change::PauseTasks { job, tasks: RangeSet::new(), paused: false };
+            self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+        }
     }
 
     fn step_master(&mut self, event: Event) {

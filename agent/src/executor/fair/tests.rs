@@ -194,3 +194,26 @@ fn a_weight_that_changes_counts_from_then_on() {
     let more = (spinners.used(first.start..first.end) + spinners.used(2..3) - before) / 1e6;
     assert!((more - 300.0).abs() <= 4.0, "{more} of 400 quanta");
 }
+
+#[test]
+fn a_held_slot_is_passed_over_until_it_is_released() {
+    let mut tree = FairTree::new();
+    let (held, other) = (tree.enter(&path(&[("a", 1)])), tree.enter(&path(&[("b", 1)])));
+    for (slot, number) in [(held, 1), (other, 2)] {
+        assert_eq!(tree.push(slot, number), Ok(()));
+    }
+    tree.hold(held);
+    assert_eq!(tree.pop(), Some((other, 2)));
+    assert_eq!(tree.pop(), None);
+    tree.release(held);
+    assert_eq!(tree.pop(), Some((held, 1)));
+    // What comes while it is held waits too.
+    tree.hold(held);
+    assert_eq!(tree.push(held, 3), Ok(()));
+    assert_eq!(tree.pop(), None);
+    tree.release(held);
+    assert_eq!(tree.pop(), Some((held, 3)));
+    tree.hold(held);
+    tree.release(held);
+    assert_eq!(tree.pop(), None, "it has no work");
+}
