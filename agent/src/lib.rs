@@ -82,6 +82,9 @@ pub struct AgentConfig {
     pub memory_bytes: u64,
     /// How it compiles modules.
     pub compiler: CompilerConfig,
+    /// Most bytes of compiled modules that it keeps; a tenth of their disk, and at most 4 GiB, where
+    /// nothing is said.
+    pub module_cache_bytes: Option<u64>,
 }
 
 /// A running agent.
@@ -158,8 +161,12 @@ impl Agent {
         let sandbox = Arc::new(Sandbox::new(SandboxConfig {
             max_instances: resources.cpu_millis / MIN_CPU_MILLIS,
         })?);
-        let modules =
-            Arc::new(ModuleCache::open(path.join("modules"), sandbox.clone(), config.compiler)?);
+        let modules = Arc::new(ModuleCache::open_bounded(
+            path.join("modules"),
+            config.module_cache_bytes,
+            sandbox.clone(),
+            config.compiler,
+        )?);
         let description = AgentDescription {
             id,
             incarnation: Incarnation(random(path)?),

@@ -1,35 +1,37 @@
 //! Compiled modules: made once from bytes, kept on disk, connected to the host in memory.
 //!
 //! A verdict about a module stands for the life of the process: ready, never to run, or too much for
-//! the compiler. Files are loaded only whole and from this very build, see `modules/file.rs`; they
-//! are not swept yet. Who compiles is the `compiler`. Next: `executor`.
+//! the compiler. Files are loaded only whole and from this very build, see `modules/file.rs`; how many
+//! are kept is in `modules/disk.rs`. Who compiles is the `compiler`. Next: `executor`.
+
+mod known;
+
+mod disk;
 
 mod file;
 
 use std::{
-    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Instant,
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
 use wasmtime::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use weir_proto::digest::Digest;
 
 pub(crate) use self::file::Loaded;
-use self::file::NewFile;
+use self::{
+    disk::Disk,
+    file::NewFile,
+    known::{Known, Verdict},
+};
 use crate::{
     compiler::{Compiled, Compiler, CompilerConfig, CompilerError, bounded},
     data::DataError,
     sandbox::{Guest, Sandbox},
 };
-
-/// Most modules that are kept connected in memory; the one used longest ago goes first.
-const MAX_READY_MODULES: usize = 256;
 
 /// A module or component that can be run at once.
 pub struct ReadyModule {
@@ -93,21 +95,14 @@ pub enum Refusal {
 pub struct ModuleCache {
     sandbox: Arc<Sandbox>,
     compiler: Compiler,
-    dir: PathBuf,
-    entries: Mutex<HashMap<Digest, Entry>>,
-}
-
-/// What is known of a module.
-type Verdict = Result<Arc<ReadyModule>, Refusal>;
-
-struct Entry {
-    verdict: Arc<OnceCell<Verdict>>,
-    used: Instant,
+    disk: Arc<Disk>,
+    known: Arc<Known>,
 }
 
 impl ModuleCache {
     /// Opens the cache in a directory of its own, which is made if need be and readable by nobody
-    /// else. What an agent that died was compiling is removed: no other may use the directory.
+    /// else: no other process may use it, for which the lock of the agent's store stands. What an
+    /// agent that died was compiling is removed. Files take at most a tenth of their disk, and 4 GiB.
     ///
     /// # Errors
     /// `Disk` when the directory cannot be made or read.
@@ -116,12 +111,30 @@ impl ModuleCache {
         sandbox: Arc<Sandbox>,
         compiler: CompilerConfig,
     ) -> Result<ModuleCache, ModuleError> {
+        ModuleCache::open_bounded(dir, None, sandbox, compiler)
+    }
+
+    /// As `open`, with files of at most so many bytes together, if that is given; of more only while
+    /// those that are in use take more.
+    ///
+    /// # Errors
+    /// As of `open`.
+    pub fn open_bounded(
+        dir: impl Into<PathBuf>,
+        most_bytes: Option<u64>,
+        sandbox: Arc<Sandbox>,
+        compiler: CompilerConfig,
+    ) -> Result<ModuleCache, ModuleError> {
         let dir = dir.into();
-        make_private_dir(&dir)
-            .and_then(|()| file::remove_unfinished(&dir))
-            .map_err(|source| ModuleError::Disk { path: dir.clone(), source })?;
-        let compiler = Compiler::new(compiler);
-        Ok(ModuleCache { sandbox, compiler, dir, entries: Mutex::new(HashMap::new()) })
+        let disk = make_private_dir(&dir)
+            .and_then(|()| Disk::open(dir.clone(), most_bytes, sandbox.fingerprint()))
+            .map_err(|source| ModuleError::Disk { path: dir, source })?;
+        Ok(ModuleCache {
+            compiler: Compiler::new(compiler),
+            sandbox,
+            disk: Arc::new(disk),
+            known: Arc::default(),
+        })
     }
 
     /// The module with a digest. `fetch` is awaited only where it is compiled neither in memory nor
@@ -138,22 +151,14 @@ impl ModuleCache {
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
-        let verdict = self.entry(digest);
-        let verdict = verdict.get_or_try_init(|| self.make(digest, fetch)).await?;
-        Ok(verdict.clone()?)
-    }
-
-    fn entry(&self, digest: Digest) -> Arc<OnceCell<Verdict>> {
-        let mut entries = self.entries.lock().expect("no holder panics");
-        if entries.len() >= MAX_READY_MODULES && !entries.contains_key(&digest) {
-            let oldest = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(d, _)| *d);
-            oldest.and_then(|oldest| entries.remove(&oldest));
+        let (place, mark_due) = self.known.place(digest);
+        if mark_due {
+            let path = self.disk.path(digest);
+            // Nobody waits for it: it ends by itself, and how it ends changes nothing.
+            tokio::task::spawn_blocking(move || disk::mark_used(&path));
         }
-        let entry = entries
-            .entry(digest)
-            .or_insert_with(|| Entry { verdict: Arc::default(), used: Instant::now() });
-        entry.used = Instant::now();
-        entry.verdict.clone()
+        let verdict = place.verdict.get_or_try_init(|| self.make(digest, fetch)).await?;
+        Ok(verdict.clone()?)
     }
 
     async fn make<F>(
@@ -164,11 +169,11 @@ impl ModuleCache {
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
-        let path = self.dir.join(format!("{}-{}", digest.hex(), self.sandbox.fingerprint()));
-        let sandbox = self.sandbox.clone();
-        let kept = on_blocking_thread(digest, {
-            let path = path.clone();
-            move || file::load(sandbox.engine(), &path).map(|loaded| connect(&sandbox, &loaded))
+        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(digest));
+        let kept = on_blocking_thread(digest, move || {
+            let loaded = file::load(sandbox.engine(), &path)?;
+            disk::mark_used(&path);
+            Some(connect(&sandbox, &loaded))
         });
         if let Some(verdict) = kept.await? {
             return Ok(verdict);
@@ -176,17 +181,12 @@ impl ModuleCache {
         // The turn comes before the bytes: they are in memory for as many as compile, and no more.
         let _turn = self.compiler.turn().await;
         let bytes = fetch().await?;
-        self.compile(digest, bytes, path).await
+        self.compile(digest, bytes).await
     }
 
-    async fn compile(
-        &self,
-        digest: Digest,
-        bytes: Bytes,
-        path: PathBuf,
-    ) -> Result<Verdict, ModuleError> {
-        let disk = |source| ModuleError::Disk { path: self.dir.clone(), source };
-        let dir = self.dir.clone();
+    async fn compile(&self, digest: Digest, bytes: Bytes) -> Result<Verdict, ModuleError> {
+        let disk = |source| ModuleError::Disk { path: self.disk.dir().to_owned(), source };
+        let dir = self.disk.dir().to_owned();
         let new = on_blocking_thread(digest, move || NewFile::make(&dir)).await?.map_err(disk)?;
         let compiled = self.compiler.compile(self.sandbox.engine(), bytes, new.file()).await?;
         match compiled {
@@ -194,8 +194,13 @@ impl ModuleCache {
             Compiled::OverLimit { reason } => return Ok(Err(Refusal::CompileLimit { reason })),
             Compiled::Done => {}
         }
-        let sandbox = self.sandbox.clone();
-        on_blocking_thread(digest, move || finish(&sandbox, new, &path)).await?.map_err(disk)
+        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(digest));
+        let finished = on_blocking_thread(digest, move || finish(&sandbox, new, &path));
+        let (verdict, kept_bytes) = finished.await?.map_err(disk)?;
+        let (disk, known) = (self.disk.clone(), self.known.clone());
+        let sweep = move || disk.added(kept_bytes, |module| known.forget(module));
+        on_blocking_thread(digest, sweep).await?;
+        Ok(verdict)
     }
 }
 
@@ -206,18 +211,16 @@ async fn on_blocking_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|_| ModuleError::Panicked { digest })
 }
 
-/// Loads what was compiled, and keeps the file if the module can run.
-fn finish(sandbox: &Sandbox, new: NewFile, path: &Path) -> io::Result<Verdict> {
+/// Loads what was compiled, and keeps the file if the module can run; with the bytes kept.
+fn finish(sandbox: &Sandbox, new: NewFile, path: &Path) -> io::Result<(Verdict, u64)> {
     let new = new.seal()?;
     // The pool of instances has limits of its own, which the compiler does not know.
     let verdict = match new.load(sandbox.engine()) {
         Ok(loaded) => connect(sandbox, &loaded),
         Err(error) => Err(Refusal::Invalid { reason: bounded(format!("{error:#}")) }),
     };
-    if verdict.is_ok() {
-        new.keep(path)?;
-    }
-    Ok(verdict)
+    let kept_bytes = if verdict.is_ok() { new.keep(path)? } else { 0 };
+    Ok((verdict, kept_bytes))
 }
 
 fn connect(sandbox: &Sandbox, loaded: &Loaded) -> Verdict {

@@ -36,6 +36,8 @@ pub(crate) struct Offer {
     pub(crate) memory_bytes: u64,
     /// What compiling one module may take.
     pub(crate) compile: CompileLimits,
+    /// Most bytes of compiled modules; what is usual, where nothing is said.
+    pub(crate) module_cache_bytes: Option<u64>,
 }
 
 impl Offer {
@@ -53,6 +55,7 @@ impl Offer {
                 memory_bytes: machine::compile_memory_bytes(),
                 ..CompileLimits::default()
             },
+            module_cache_bytes: None,
         }
     }
 }
@@ -179,10 +182,18 @@ pub(crate) async fn failure(master: &mut Master) -> anyhow::Error {
 /// When the data cannot be used.
 pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer) -> Result<Agent> {
     let about = format!("cannot start an agent with data in {}", data_dir.display());
-    let Offer { name, cores, memory_bytes, compile } = offer;
+    let Offer { name, cores, memory_bytes, compile, module_cache_bytes } = offer;
     let place = compile_module::in_a_child().context(about.clone())?;
     let compiler = CompilerConfig { place, limits: compile, cores };
-    let config = AgentConfig { data_dir, master, name, cores, memory_bytes, compiler };
+    let config = AgentConfig {
+        data_dir,
+        master,
+        name,
+        cores,
+        memory_bytes,
+        compiler,
+        module_cache_bytes,
+    };
     Agent::start(config).await.context(about)
 }
 

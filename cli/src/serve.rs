@@ -43,6 +43,10 @@ pub(crate) struct OfferFlags {
     /// quarter of this machine's if that is less]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     compile_memory: Option<u64>,
+    /// Disk for compiled modules; those used longest ago are removed [default: a tenth of the disk, at
+    /// most 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    module_cache: Option<u64>,
 }
 
 impl OfferFlags {
@@ -54,6 +58,7 @@ impl OfferFlags {
         if let Some(bytes) = self.compile_memory {
             offer.compile.memory_bytes = bytes;
         }
+        offer.module_cache_bytes = self.module_cache;
         offer
     }
 }

@@ -24,7 +24,7 @@ const WASI: &str = "wasi_snapshot_preview1";
 struct Bench {
     executor: Executor,
     data: Arc<MemoryData>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -45,7 +45,7 @@ impl Bench {
             data.clone(),
             Handle::current(),
         );
-        Bench { executor: executor.expect("an executor"), data, _dir: dir }
+        Bench { executor: executor.expect("an executor"), data, dir }
     }
 
     fn lease(&self, seq: u64, text: &str, tasks: u32, slots: u32) -> Lease {
@@ -259,6 +259,22 @@ async fn an_invalid_module_is_told_to_every_task_also_of_later_grants() {
             let Outcome::InvalidModule { reason } = outcome(&finished) else { panic!("no") };
             assert!(reason.contains("_start"), "{reason}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_run_on_when_the_file_of_their_module_is_gone() {
+    let bench = Bench::new(1);
+    let text = "(module (memory 2) (data (i32.const 70000) \"x\") (func (export \"_start\")
+        (if (i32.ne (i32.load8_u (i32.const 70000)) (i32.const 120)) (then unreachable))))";
+    let mut lease = bench.lease(1, text, 1, 1);
+    bench.executor.grant(&lease);
+    assert!(outcome(&bench.finish(1).await[0]).succeeded());
+    std::fs::remove_dir_all(bench.dir.path().join("modules")).expect("a directory");
+    lease.range = TaskRange::new(1, 100);
+    bench.executor.grant(&lease);
+    for finished in bench.finish(99).await {
+        assert!(outcome(&finished).succeeded(), "{finished:?}");
     }
 }
 

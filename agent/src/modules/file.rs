@@ -69,10 +69,11 @@ impl SealedFile {
         unsafe { map(engine, self.0.path()) }
     }
 
-    /// Gives the file its name. It need not survive a crash, only never be half there.
-    pub(super) fn keep(self, path: &Path) -> io::Result<()> {
-        self.0.persist(path)?;
-        Ok(())
+    /// Gives the file its name; returns its size in bytes. It need not survive a crash, only never be
+    /// half there.
+    pub(super) fn keep(self, path: &Path) -> io::Result<u64> {
+        let file = self.0.persist(path)?;
+        Ok(file.metadata()?.len())
     }
 }
 
@@ -148,6 +149,7 @@ pub(super) fn remove_unfinished(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_unfinished(name: &OsStr) -> bool {
+/// Whether a file of this name is being written, or was when its agent died.
+pub(super) fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
 }

@@ -1,6 +1,8 @@
 //! Modules that are good, bad and damaged, compiled in this process; `tests/tests/compile.rs` does it
 //! in a child.
 
+mod bounds;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -133,7 +135,11 @@ async fn a_corrupt_or_foreign_file_is_made_again() {
     flipped[whole.len() / 2] ^= 1;
     let checksum = blake3::hash(b"not code");
     let foreign = [&b"not code"[..], b"weir module 0002", checksum.as_bytes()].concat();
-    for bad in [&whole[..whole.len() - 1], &flipped, b"", &foreign] {
+    let mut older = whole.clone();
+    let version = whole.len() - blake3::OUT_LEN - 1;
+    assert_eq!(older[version], b'2');
+    older[version] = b'1';
+    for bad in [&whole[..whole.len() - 1], &flipped, b"", &foreign, &older] {
         fs::write(&path, bad).expect("written");
         assert!(fetched(dir.path(), sandbox.clone()).await);
         assert!(!fetched(dir.path(), sandbox.clone()).await);

@@ -1,0 +1,99 @@
+//! What is known of modules in memory: one place for each, where those who ask for it meet.
+//!
+//! A module that is in use, or in the making, stays; of the others the one used longest ago goes
+//! first. Each holds an open file, so their number is bounded; their bytes are those of the files,
+//! see `disk.rs`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::OnceCell;
+use weir_proto::digest::Digest;
+
+use super::{ReadyModule, Refusal};
+
+/// Most modules that are kept connected in memory while nobody uses them.
+const MAX_READY_MODULES: usize = 256;
+
+/// A file that is in use is marked as used this often, for the sake of the next process.
+const MARK_EVERY: Duration = Duration::from_secs(60);
+
+/// What became of a module.
+pub(super) type Verdict = Result<Arc<ReadyModule>, Refusal>;
+
+/// Modules by digest.
+#[derive(Default)]
+pub(super) struct Known {
+    entries: Mutex<HashMap<Digest, Entry>>,
+}
+
+/// Where those who ask for a module meet.
+#[derive(Default)]
+pub(super) struct Place {
+    /// Made by one of them.
+    pub(super) verdict: OnceCell<Verdict>,
+}
+
+struct Entry {
+    place: Arc<Place>,
+    used: Instant,
+    marked: Instant,
+}
+
+impl Known {
+    /// The place of a module; and whether its file should be marked as used.
+    pub(super) fn place(&self, digest: Digest) -> (Arc<Place>, bool) {
+        let mut entries = self.lock();
+        if entries.len() >= MAX_READY_MODULES && !entries.contains_key(&digest) {
+            let idle = entries.iter().filter(|(_, entry)| entry.is_idle());
+            let oldest = idle.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest);
+            oldest.and_then(|oldest| entries.remove(&oldest));
+        }
+        let now = Instant::now();
+        // Whoever makes or loads a file marks it: the first mark is not due at once.
+        let entry = entries.entry(digest).or_insert_with(|| Entry {
+            place: Arc::default(),
+            used: now,
+            marked: now,
+        });
+        entry.used = now;
+        let due = now.duration_since(entry.marked) >= MARK_EVERY;
+        if due {
+            entry.marked = now;
+        }
+        (entry.place.clone(), due)
+    }
+
+    /// Forgets a module; false where somebody uses it or waits for it.
+    pub(super) fn forget(&self, digest: Digest) -> bool {
+        let mut entries = self.lock();
+        match entries.get(&digest) {
+            Some(entry) if entry.is_idle() => entries.remove(&digest).is_some(),
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Nobody runs it, makes it or waits for it: all who do hold a second handle.
+    fn is_idle(&self) -> bool {
+        let module = match self.place.verdict.get() {
+            Some(Ok(module)) => Arc::strong_count(module),
+            Some(Err(_)) | None => 1,
+        };
+        module == 1 && Arc::strong_count(&self.place) == 1
+    }
+}
