@@ -3,6 +3,8 @@
 //! Everything Wasmtime can report is mapped here, in one order: what the sandbox itself ended comes
 //! before what the guest did. The next stop is the executor, which makes a result of it.
 
+use std::io;
+
 use wasmtime::{GcHeapOutOfMemory, PoolConcurrencyLimitError, ThrownException, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use weir_proto::{
@@ -37,7 +39,7 @@ pub(super) struct Ending<'a> {
 
 impl Ending<'_> {
     /// # Errors
-    /// `Busy` when the pool had no room, `Input` and `Disk`: those are our failures, not the
+    /// `Busy` when the pool or the kernel had no room, `Input` and `Disk`: those are our failures, not the
     /// guest's.
     pub(super) fn outcome(self) -> Result<Outcome, SandboxError> {
         let (phase, error) = match self.result {
@@ -51,6 +53,10 @@ impl Ending<'_> {
             return Ok(Outcome::OutputTooLarge(*exceeded));
         }
         if error.is::<PoolConcurrencyLimitError>() {
+            return Err(SandboxError::Busy { reason: error.to_string() });
+        }
+        // The kernel had no mapping or page left for a new instance: that is not the module's fault.
+        if let (Phase::Instantiating, Some(error)) = (phase, error.downcast_ref::<io::Error>()) {
             return Err(SandboxError::Busy { reason: error.to_string() });
         }
         let error = match error.downcast::<FsError>() {
@@ -188,7 +194,24 @@ pub(crate) fn bounded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use weir_proto::digest::Digest;
+
     use super::*;
+
+    #[test]
+    fn a_machine_without_room_for_an_instance_is_busy_and_the_module_not_invalid() {
+        let stage = StageSpec::new("main", Digest::of(b"module"));
+        let failed = wasmtime::Error::from(io::Error::from(io::ErrorKind::OutOfMemory));
+        let failed = failed.context("cannot map an image");
+        let ending = Ending {
+            stage: &stage,
+            result: Err((Phase::Instantiating, failed)),
+            denied: None,
+            fuel_used: 0,
+        };
+        let outcome = ending.outcome();
+        assert!(matches!(outcome, Err(SandboxError::Busy { .. })), "{outcome:?}");
+    }
 
     #[test]
     fn long_names_are_cut_between_characters() {
