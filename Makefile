@@ -52,6 +52,10 @@ fuzz: ## modules and calls at random, each kind for WEIR_FUZZ_SECONDS (10 minute
 	WEIR_FUZZ_SECONDS=$(or $(WEIR_FUZZ_SECONDS),600) cargo test $(CARGO_FLAGS) -p weir-agent --lib \
 	  agent_panic -- --nocapture
 
+.PHONY: density
+density: ## 10,000 live sandboxes on one agent: what each takes
+	WEIR_SANDBOXES=10000 cargo test $(CARGO_FLAGS) -p weir-agent --test density -- --nocapture
+
 # Wasmtime is compiled once more for the debug build, to a directory that is not kept.
 .PHONY: determinism
 determinism: guests ## the same results in every engine, of real compilers' programs too, and in a debug build

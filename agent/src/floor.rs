@@ -19,6 +19,7 @@ use wasmtime_wasi::{
 use weir_proto::limits::Limits;
 
 use crate::{
+    pool::Layout,
     profile::{self, QUANTUM_FUEL},
     sandbox::MemoryLimiter,
 };
@@ -60,7 +61,7 @@ pub fn floor_tasks_per_s(
     count: u64,
 ) -> Result<f64, FloorError> {
     let workers = workers.max(1);
-    let engine = profile::engine(workers as u32).map_err(FloorError::Engine)?;
+    let engine = profile::engine(Layout::of(workers as u32)).map_err(FloorError::Engine)?;
     let pre = connect(&engine, module).map_err(FloorError::Module)?;
     let each = count.div_ceil(workers as u64).max(1);
     let start = Barrier::new(workers);

@@ -23,6 +23,10 @@ pub mod compiler;
 
 pub mod sandbox;
 
+pub mod pool;
+
+pub mod machine;
+
 pub mod profile;
 
 pub mod calibrate;
@@ -41,7 +45,7 @@ use tonic::transport::Endpoint;
 use weir_proto::{
     agent::AgentDescription,
     id::{AgentId, Incarnation},
-    limits::{MIN_CPU_MILLIS, Resources},
+    limits::Resources,
 };
 use weir_store::{
     blobs::{BlobStore, OpenError},
@@ -54,9 +58,11 @@ use crate::{
     compiler::CompilerConfig,
     executor::{Executor, ExecutorConfig, ExecutorError},
     link::Link,
+    machine::Machine,
     modules::{ModuleCache, ModuleError},
+    pool::{Layout, LayoutError},
     remote_data::RemoteData,
-    sandbox::{Sandbox, SandboxConfig, SandboxError},
+    sandbox::{Sandbox, SandboxError},
     session::Session,
 };
 
@@ -122,6 +128,9 @@ pub enum StartError {
     /// The cache of blobs cannot be opened.
     #[error("cannot open the agent's store")]
     Store(#[from] OpenError),
+    /// This machine has no room for what is offered.
+    #[error("this machine has no room for what the agent offers")]
+    Layout(#[from] LayoutError),
     /// This machine cannot run sandboxes.
     #[error("cannot set up the sandbox")]
     Sandbox(#[from] SandboxError),
@@ -158,9 +167,9 @@ impl Agent {
         let id = agent_id(&path.join("agent-id"))?;
         let cores = config.cores.clamp(1, 4096) as u32;
         let resources = Resources { cpu_millis: cores * 1000, memory_bytes: config.memory_bytes };
-        let sandbox = Arc::new(Sandbox::new(SandboxConfig {
-            max_instances: resources.cpu_millis / MIN_CPU_MILLIS,
-        })?);
+        machine::raise_files();
+        let pool = Layout::new(resources, &Machine::this())?;
+        let sandbox = Arc::new(Sandbox::laid_out(pool)?);
         let modules = Arc::new(ModuleCache::open_bounded(
             path.join("modules"),
             config.module_cache_bytes,

@@ -1,8 +1,8 @@
 //! The profile `weir-1`: the pinned engine configuration under which fuel and results are defined.
 //!
 //! Every setting that could change what a guest computes or what it costs is written out here with
-//! its reason, whatever Wasmtime's default is today. The pool's sizes are the agent's own affair.
-//! The next stop is the sandbox that runs attempts under it, `sandbox`.
+//! its reason, whatever Wasmtime's default is today. How large the pool is depends on the machine:
+//! `pool` lays it out. The next stop is the sandbox that runs attempts under it, `sandbox`.
 
 mod variant;
 
@@ -14,12 +14,13 @@ use std::{
 };
 
 use wasmtime::{
-    Collector, Config, Enabled, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel,
-    PoolingAllocationConfig, Strategy, WasmBacktraceDetails,
+    Collector, Config, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, Strategy,
+    WasmBacktraceDetails,
 };
 use weir_proto::digest::Digest;
 
 pub use self::variant::{Allocation, Target, Variant};
+use crate::pool::Layout;
 
 /// The profile's name, as leases and agents carry it.
 pub const PROFILE: &str = "weir-1";
@@ -99,10 +100,6 @@ pub mod price {
     }
 }
 
-/// Most instances that one agent may hold at once. An instance and its stack take about 6 mappings
-/// of the 65,530 that Linux allows a process.
-pub const MAX_LIVE_INSTANCES: u32 = 10_000;
-
 /// Most memories, and most tables, that one module may define.
 pub const MAX_MEMORIES_PER_MODULE: u32 = 8;
 
@@ -120,6 +117,10 @@ pub const MAX_TRAP_FRAMES: usize = 16;
 /// So this is also the most that one memory can hold, 64-bit ones included.
 pub const MAX_MEMORY_BYTES: u64 = 4 << 30;
 
+/// Address space behind each memory that nobody may touch: accesses with a constant offset need no
+/// check of their own.
+pub const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+
 /// Largest image of data segments that may be mostly empty. A module whose segments lie further apart
 /// has none, and is billed for their bytes.
 const MAX_SPARSE_IMAGE_BYTES: u64 = 16 << 20;
@@ -127,35 +128,27 @@ const MAX_SPARSE_IMAGE_BYTES: u64 = 16 << 20;
 /// Most elements of one table; the largest known compilers' output has tens of thousands.
 pub const MAX_TABLE_ELEMENTS: usize = 1 << 17;
 
-/// Most bytes of Wasmtime's own bookkeeping for one instance; it grows with functions and globals.
-const MAX_INSTANCE_BYTES: usize = 8 << 20;
-
 /// Deepest native stack of a guest. Overflow depends on the host, so it is never memoised.
 const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// A guest's whole fiber stack: its own part and what host calls need on top.
-const FIBER_STACK_BYTES: usize = 2 << 20;
+pub const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Memory that a slot of the pool keeps after use, cleared by hand, instead of giving it back to
-/// the kernel: two system calls and a page fault per page cost more than clearing.
-const KEEP_RESIDENT_BYTES: usize = 256 << 10;
-
-/// Makes an engine of this profile, for at most `max_instances` attempts at once (1 to
-/// `MAX_LIVE_INSTANCES`): all that agents may differ in, so that what a module may be does not
-/// depend on where it runs.
+/// Makes an engine of this profile with a pool: all that agents may differ in, so that what a module
+/// may be does not depend on where it runs.
 ///
 /// # Errors
 /// Whatever Wasmtime says when the host cannot do it, such as too little address space.
-pub fn engine(max_instances: u32) -> wasmtime::Result<Engine> {
-    engine_of(Variant::default(), max_instances)
+pub fn engine(pool: Layout) -> wasmtime::Result<Engine> {
+    engine_of(Variant::default(), pool)
 }
 
 /// Makes an engine that runs guests in another way than agents do, with the same results.
 ///
 /// # Errors
 /// As of `engine`, and when Wasmtime cannot compile for what the variant asks for.
-pub fn engine_of(variant: Variant, max_instances: u32) -> wasmtime::Result<Engine> {
-    variant.engine(max_instances)
+pub fn engine_of(variant: Variant, pool: Layout) -> wasmtime::Result<Engine> {
+    variant.engine(pool)
 }
 
 /// Makes an engine that compiles for every engine of this profile and has no pool: it never runs
@@ -174,10 +167,10 @@ pub fn compiling_engine() -> wasmtime::Result<Engine> {
 /// # Errors
 /// As of `engine`.
 #[cfg(test)]
-pub(crate) fn unmetered_engine(max_instances: u32) -> wasmtime::Result<Engine> {
+pub(crate) fn unmetered_engine(pool: Layout) -> wasmtime::Result<Engine> {
     let mut config = config();
     config.consume_fuel(false);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(max_instances)));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool.allocation()));
     Engine::new(&config)
 }
 
@@ -260,7 +253,7 @@ fn features(config: &mut Config) {
 fn memory(config: &mut Config) {
     config.memory_reservation(MAX_MEMORY_BYTES);
     config.memory_reservation_for_growth(0);
-    config.memory_guard_size(32 << 20);
+    config.memory_guard_size(MEMORY_GUARD_BYTES);
     config.memory_may_move(false);
     config.guard_before_linear_memory(true);
     config.signals_based_traps(true);
@@ -268,38 +261,6 @@ fn memory(config: &mut Config) {
     // Data segments become a copy-on-write image: instantiation is then free, in time and in fuel.
     config.memory_init_cow(true);
     config.memory_guaranteed_dense_image_size(MAX_SPARSE_IMAGE_BYTES);
-}
-
-fn pooling(max_instances: u32) -> PoolingAllocationConfig {
-    let instances = max_instances.clamp(1, MAX_LIVE_INSTANCES);
-    // Modules with several memories, or a GC heap, are the exception: twice as many memories as
-    // instances is room for some of them, and no module can define more than the pool has.
-    let memories = instances.saturating_mul(2).max(MAX_MEMORIES_PER_MODULE);
-    let mut pool = PoolingAllocationConfig::new();
-    // Components have several core instances and tables each. An instance is a count and some memory
-    // of its own size, so there is room for the most that all can have; a table is address space. What
-    // bounds attempts is the number of stacks.
-    pool.total_core_instances(instances.saturating_mul(MAX_INSTANCES_PER_COMPONENT));
-    pool.total_stacks(instances);
-    pool.total_memories(memories);
-    pool.total_tables(memories.saturating_mul(2).max(MAX_TABLES_PER_COMPONENT));
-    pool.total_gc_heaps(instances);
-    pool.total_component_instances(instances);
-    pool.max_core_instance_size(MAX_INSTANCE_BYTES);
-    pool.max_component_instance_size(MAX_INSTANCE_BYTES);
-    pool.max_memories_per_module(MAX_MEMORIES_PER_MODULE);
-    pool.max_tables_per_module(MAX_MEMORIES_PER_MODULE);
-    pool.max_core_instances_per_component(MAX_INSTANCES_PER_COMPONENT);
-    // All memories of an attempt together, as those of one module.
-    pool.max_memories_per_component(MAX_MEMORIES_PER_MODULE);
-    pool.max_tables_per_component(MAX_TABLES_PER_COMPONENT);
-    pool.max_memory_size(usize::try_from(MAX_MEMORY_BYTES).unwrap_or(usize::MAX));
-    pool.table_elements(MAX_TABLE_ELEMENTS);
-    pool.linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
-    pool.table_keep_resident(KEEP_RESIDENT_BYTES);
-    pool.async_stack_keep_resident(0);
-    pool.pagemap_scan(Enabled::Auto);
-    pool
 }
 
 /// Everything that defines what a guest computes and what it costs, as text: the engine's settings,
@@ -370,7 +331,7 @@ mod tests {
     use super::*;
 
     fn small_engine() -> Engine {
-        engine(2).expect("an engine")
+        engine(Layout::of(2)).expect("an engine")
     }
 
     #[test]
@@ -390,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_the_same_for_equal_engines_of_any_size() {
-        let large = engine(9).expect("an engine");
+        let large = engine(Layout::of(9)).expect("an engine");
         assert_eq!(fingerprint(&small_engine()), fingerprint(&large));
         assert!(fingerprint(&large).starts_with("weir-1-"));
     }

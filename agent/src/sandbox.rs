@@ -64,17 +64,17 @@ use crate::{
     data::DataError,
     filesystem::{FileSystemSpec, Moved, OutputError},
     modules::{Loaded, Pre, ReadyModule},
+    pool::Layout,
     profile::{self, QUANTUM_FUEL, Variant},
 };
 
 /// Longest wall time that is told apart from for ever; timers cannot carry much more.
 const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How large a sandbox is.
+/// How large a sandbox is, where nothing is offered to anybody: for measurements and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SandboxConfig {
-    /// Most attempts that run at once, 1 to 10,000; each reserves 8 GiB of address space. Slots of
-    /// all leases together should be fewer: modules may define several memories.
+    /// Most attempts that are live at once, 1 to 10,000; each reserves 8 GiB of address space.
     pub max_instances: u32,
 }
 
@@ -208,7 +208,15 @@ impl AttemptSpec<'_> {
 }
 
 impl Sandbox {
-    /// Makes the engine and reserves its pool.
+    /// Makes an agent's engine and reserves the pool that was laid out for it.
+    ///
+    /// # Errors
+    /// `Engine` when the host cannot do it.
+    pub fn laid_out(pool: Layout) -> Result<Sandbox, SandboxError> {
+        Sandbox::with_engine(profile::engine(pool))
+    }
+
+    /// Makes the engine and reserves a pool.
     ///
     /// # Errors
     /// `Engine` when the host cannot do it.
@@ -221,7 +229,10 @@ impl Sandbox {
     /// # Errors
     /// `Engine` when the host cannot do it.
     pub fn of(variant: Variant, config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        let engine = profile::engine_of(variant, config.max_instances);
+        Sandbox::with_engine(profile::engine_of(variant, Layout::of(config.max_instances)))
+    }
+
+    fn with_engine(engine: wasmtime::Result<Engine>) -> Result<Sandbox, SandboxError> {
         let engine = engine.map_err(SandboxError::Engine)?;
         let linker = host::linker(&engine).map_err(SandboxError::Engine)?;
         let components = preview2::linker(&engine).map_err(SandboxError::Engine)?;

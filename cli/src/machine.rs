@@ -3,43 +3,29 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Result, bail};
-use weir_agent::compiler::limits::DEFAULT_MEMORY_BYTES;
+use weir_agent::{
+    compiler::limits::DEFAULT_MEMORY_BYTES,
+    machine::{self, Machine},
+};
 
 /// What an agent offers where nothing says how much memory there is.
 const FALLBACK_MEMORY_BYTES: u64 = 1 << 30;
 
 /// Cores this process may use.
 pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+    machine::cores()
 }
 
 /// Memory an agent offers to tasks: three quarters of what there is.
 pub(crate) fn task_memory_bytes() -> u64 {
-    memory_bytes().map_or(FALLBACK_MEMORY_BYTES, |total| total / 4 * 3)
+    Machine::this().memory_bytes.map_or(FALLBACK_MEMORY_BYTES, |total| total / 4 * 3)
 }
 
 /// Memory for compiling one module: the quarter that tasks leave, if that is less than usual.
 pub(crate) fn compile_memory_bytes() -> u64 {
-    memory_bytes().map_or(DEFAULT_MEMORY_BYTES, |total| DEFAULT_MEMORY_BYTES.min(total / 4))
-}
-
-/// What the machine or its container has, where anything says so.
-fn memory_bytes() -> Option<u64> {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
-    let container = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    match (machine, container) {
-        (Some(machine), Some(container)) => Some(machine.min(container)),
-        (one, other) => one.or(other),
-    }
-}
-
-/// `MemTotal` of `/proc/meminfo`, which counts in KiB.
-fn total_of(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
+    Machine::this()
+        .memory_bytes
+        .map_or(DEFAULT_MEMORY_BYTES, |total| DEFAULT_MEMORY_BYTES.min(total / 4))
 }
 
 /// What people call this machine.
@@ -72,13 +58,6 @@ pub(crate) fn data_dir() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_from_the_kernels_table() {
-        let text = "MemTotal:        8000000 kB\nMemFree:  1 kB\n";
-        assert_eq!(total_of(text), Some(8_192_000_000));
-        assert_eq!(total_of("nothing"), None);
-    }
 
     #[test]
     fn this_machine_has_something() {

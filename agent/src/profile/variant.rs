@@ -3,7 +3,8 @@
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel};
 
-use super::{config, pooling};
+use super::config;
+use crate::pool::Layout;
 
 /// One way to run guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +52,14 @@ impl Default for Variant {
 }
 
 impl Variant {
-    /// Makes an engine of this kind, for at most `max_instances` attempts at once if it has a pool.
-    pub(super) fn engine(self, max_instances: u32) -> wasmtime::Result<Engine> {
+    /// Makes an engine of this kind; not all of them use the pool.
+    pub(super) fn engine(self, pool: Layout) -> wasmtime::Result<Engine> {
         let mut config = config();
         self.compile_for(&mut config)?;
         config.cranelift_opt_level(self.optimised);
         config.memory_init_cow(self.images);
         config.allocation_strategy(match self.allocation {
-            Allocation::Pooled => InstanceAllocationStrategy::Pooling(pooling(max_instances)),
+            Allocation::Pooled => InstanceAllocationStrategy::Pooling(pool.allocation()),
             Allocation::OnDemand => InstanceAllocationStrategy::OnDemand,
         });
         Engine::new(&config)

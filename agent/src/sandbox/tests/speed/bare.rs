@@ -11,6 +11,7 @@ use wasmtime_wasi::{
 use weir_proto::job::StageSpec;
 
 use crate::{
+    pool::Layout,
     profile::{self, QUANTUM_FUEL},
     sandbox::MemoryLimiter,
 };
@@ -40,8 +41,8 @@ struct Host {
 impl Bare {
     pub(super) fn new(settings: Settings, module: &[u8]) -> Bare {
         let engine = match settings {
-            Settings::Profile => profile::engine(20),
-            Settings::Unmetered => profile::unmetered_engine(20),
+            Settings::Profile => profile::engine(Layout::of(20)),
+            Settings::Unmetered => profile::unmetered_engine(Layout::of(20)),
             Settings::Command => Engine::new(&Config::new()),
         };
         let engine = engine.expect("an engine");
