@@ -12,17 +12,22 @@ mod process;
 
 mod shape;
 
-use std::{ffi::OsString, fs::File, io, path::PathBuf};
+mod turns;
+
+use std::{ffi::OsString, fs::File, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::Engine;
 
-pub use self::shape::MAX_MODULE_BYTES;
 use self::{
     limits::CompileLimits,
     process::Death,
     shape::{Kind, check},
+    turns::Turns,
+};
+pub use self::{
+    shape::MAX_MODULE_BYTES,
+    turns::{Turn, Urgency},
 };
 use crate::profile;
 
@@ -114,7 +119,7 @@ pub enum CompilerError {
 #[derive(Debug)]
 pub struct Compiler {
     config: CompilerConfig,
-    turns: Semaphore,
+    turns: Arc<Turns>,
 }
 
 impl CompilerConfig {
@@ -127,13 +132,13 @@ impl CompilerConfig {
 impl Compiler {
     /// A compiler that starts nothing yet.
     pub fn new(config: CompilerConfig) -> Compiler {
-        let turns = Semaphore::new(config.cores.clamp(1, MAX_AT_ONCE));
+        let turns = Turns::new(config.cores.clamp(1, MAX_AT_ONCE));
         Compiler { config, turns }
     }
 
     /// Waits for a turn to compile. Whoever waits holds no module's bytes yet.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
-        self.turns.acquire().await.expect("the semaphore is never closed")
+    pub async fn turn(&self, urgency: Urgency) -> Turn {
+        self.turns.take(urgency).await
     }
 
     /// Compiles a module for `engine` and appends the code to `output`, whose position is at its

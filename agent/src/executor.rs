@@ -35,14 +35,14 @@ use tokio::{
 use weir_proto::{
     agent::LiveChunk,
     id::{LeaseId, TaskId},
-    lease::Lease,
+    lease::{Lease, PrepareStep, Preparing},
     page::TaskResult,
     range::RangeSet,
 };
 
 pub use self::scratch::ScratchError;
 use self::{
-    lane::{Lane, SlotLoop},
+    lane::{Lane, Since, SlotLoop},
     prepare::Prepared,
     queue::RunQueue,
 };
@@ -246,6 +246,22 @@ impl Executor {
             .values()
             .flat_map(|lane| lane.running().into_iter().map(|index| (lane.id, index)))
             .collect()
+    }
+
+    /// What has to be done before tasks of leases can run.
+    pub fn preparing(&self) -> Vec<(LeaseId, Preparing)> {
+        let lanes = self.lanes();
+        let preparing = lanes.values().filter_map(|lane| {
+            let (step, since) = match lane.prepares()? {
+                Since::Inputs(since) => (PrepareStep::Inputs, since),
+                Since::Module(since) => {
+                    let told = self.shared.modules.step(lane.spec.module);
+                    told.unwrap_or((PrepareStep::Module, since))
+                }
+            };
+            Some((lane.id, Preparing { step, for_ms: since.elapsed().as_millis() as u64 }))
+        });
+        preparing.collect()
     }
 
     /// Takes output that was not shown yet, of attempts that have run for more than 50 ms; at most

@@ -144,6 +144,7 @@ impl Link {
             _ => {}
         }
         let running = self.executor.running();
+        self.session.prepares(self.executor.preparing());
         let now_ms = self.now_ms();
         let mut withdrawn = Vec::new();
         for action in self.session.step(event, running, now_ms) {

@@ -14,21 +14,22 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
 use wasmtime::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
-use weir_proto::digest::Digest;
+use weir_proto::{digest::Digest, lease::PrepareStep};
 
 pub(crate) use self::file::Loaded;
 use self::{
     disk::Disk,
     file::NewFile,
-    known::{Known, Verdict},
+    known::{Known, Place, Verdict},
 };
 use crate::{
-    compiler::{Compiled, Compiler, CompilerConfig, CompilerError, bounded},
+    compiler::{Compiled, Compiler, CompilerConfig, CompilerError, Turn, Urgency, bounded},
     data::DataError,
     sandbox::{Guest, Sandbox},
 };
@@ -151,24 +152,64 @@ impl ModuleCache {
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
+        self.get_by(digest, Urgency::Now, fetch).await
+    }
+
+    /// As `get`, where no tasks wait for it yet: it is compiled when nobody who has tasks wants to
+    /// compile, and becomes urgent as soon as somebody `get`s it.
+    ///
+    /// # Errors
+    /// As of `get`.
+    pub async fn get_ahead<F>(
+        &self,
+        digest: Digest,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Arc<ReadyModule>, ModuleError>
+    where
+        F: Future<Output = Result<Bytes, DataError>>,
+    {
+        self.get_by(digest, Urgency::Ahead, fetch).await
+    }
+
+    async fn get_by<F>(
+        &self,
+        digest: Digest,
+        urgency: Urgency,
+        fetch: impl FnOnce() -> F,
+    ) -> Result<Arc<ReadyModule>, ModuleError>
+    where
+        F: Future<Output = Result<Bytes, DataError>>,
+    {
         let (place, mark_due) = self.known.place(digest);
         if mark_due {
             let path = self.disk.path(digest);
             // Nobody waits for it: it ends by itself, and how it ends changes nothing.
             tokio::task::spawn_blocking(move || disk::mark_used(&path));
         }
-        let verdict = place.verdict.get_or_try_init(|| self.make(digest, fetch)).await?;
+        if urgency == Urgency::Now {
+            place.wanted.notify_one();
+        }
+        let make = || self.make(&place, digest, urgency, fetch);
+        let verdict = place.verdict.get_or_try_init(make).await?;
         Ok(verdict.clone()?)
+    }
+
+    /// What is done for a module now, and since when; nothing once it is known what it is.
+    pub(crate) fn step(&self, digest: Digest) -> Option<(PrepareStep, Instant)> {
+        self.known.step(digest)
     }
 
     async fn make<F>(
         &self,
+        place: &Place,
         digest: Digest,
+        urgency: Urgency,
         fetch: impl FnOnce() -> F,
     ) -> Result<Verdict, ModuleError>
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
+        let maker = place.maker();
         let (sandbox, path) = (self.sandbox.clone(), self.disk.path(digest));
         let kept = on_blocking_thread(digest, move || {
             let loaded = file::load(sandbox.engine(), &path)?;
@@ -179,9 +220,22 @@ impl ModuleCache {
             return Ok(verdict);
         }
         // The turn comes before the bytes: they are in memory for as many as compile, and no more.
-        let _turn = self.compiler.turn().await;
+        maker.begins(PrepareStep::Turn);
+        let _turn = self.turn(place, urgency).await;
+        maker.begins(PrepareStep::Module);
         let bytes = fetch().await?;
+        maker.begins(PrepareStep::Compile);
         self.compile(digest, bytes).await
+    }
+
+    async fn turn(&self, place: &Place, urgency: Urgency) -> Turn {
+        if urgency == Urgency::Ahead {
+            tokio::select! {
+                turn = self.compiler.turn(Urgency::Ahead) => return turn,
+                () = place.wanted.notified() => {}
+            }
+        }
+        self.compiler.turn(Urgency::Now).await
     }
 
     async fn compile(&self, digest: Digest, bytes: Bytes) -> Result<Verdict, ModuleError> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use weir_proto::{
     agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, SequencedPage},
     id::{LeaseId, StageId},
-    lease::{Lease, LeaseMarks},
+    lease::{Lease, LeaseMarks, Preparing},
     page::{MAX_PAGE_BYTES, MAX_PAGE_TASKS, Page, TaskResult},
     range::{RangeSet, TaskRange},
 };
@@ -86,6 +86,8 @@ pub struct Session {
     returned: Vec<Returned>,
     /// Tasks that run, as the executor last told.
     running: Vec<(LeaseId, u32)>,
+    /// What has to be done before tasks of leases can run, as it told.
+    preparing: BTreeMap<LeaseId, Preparing>,
     heartbeat_ms: u64,
     stay: Stay,
 }
@@ -158,6 +160,7 @@ impl Session {
             last_seq: 0,
             returned: Vec::new(),
             running: Vec::new(),
+            preparing: BTreeMap::new(),
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
             stay: Stay::Working,
         }
@@ -199,6 +202,11 @@ impl Session {
         self.keep_in_touch(now_ms, &mut actions);
         self.say_goodbye(now_ms, &mut actions);
         actions
+    }
+
+    /// What has to be done before tasks of leases can run; told before a step.
+    pub fn prepares(&mut self, preparing: impl IntoIterator<Item = (LeaseId, Preparing)>) {
+        self.preparing = preparing.into_iter().collect();
     }
 
     /// When the next [`Event::Tick`] is due at the latest.
@@ -480,6 +488,7 @@ impl Session {
                     started: started.filter(|index| lease.open.contains(*index)).collect(),
                     paused: lease.standing_still(),
                     mean_task_us: lease.wall_us.checked_div(lease.finished).unwrap_or(0),
+                    preparing: self.preparing.get(id).copied(),
                 }
             })
             .collect()

@@ -185,15 +185,8 @@ pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer)
     let Offer { name, cores, memory_bytes, compile, module_cache_bytes } = offer;
     let place = compile_module::in_a_child().context(about.clone())?;
     let compiler = CompilerConfig { place, limits: compile, cores };
-    let config = AgentConfig {
-        data_dir,
-        master,
-        name,
-        cores,
-        memory_bytes,
-        compiler,
-        module_cache_bytes,
-    };
+    let config =
+        AgentConfig { data_dir, master, name, cores, memory_bytes, compiler, module_cache_bytes };
     Agent::start(config).await.context(about)
 }
 

@@ -263,7 +263,7 @@ async fn tell_why_it_waits(client: &Client, job: JobId, progress: &Progress) {
     if let Ok(view) = client.job(job).await
         && view.summary.running == 0
     {
-        for reason in &view.waiting {
+        for reason in view.waits() {
             progress.above(|| text::remark(&format!("{job} waits: {reason}")));
         }
     }

@@ -94,10 +94,11 @@ pub(crate) fn sample() -> weir_sdk::view::JobView {
             digest::Digest,
             id::{JobId, Namespace},
             job::{JobSpec, StageSpec, TaskKind},
+            lease::{PrepareStep, Preparing},
             outcome::Cause,
             range::{RangeSet, TaskRange},
         },
-        view::{CauseView, JobStatus, JobSummary, JobView, StageView},
+        view::{CauseView, JobStatus, JobSummary, JobView, PreparingView, StageView},
     };
 
     let stage = StageSpec {
@@ -152,5 +153,11 @@ pub(crate) fn sample() -> weir_sdk::view::JobView {
         spec: JobSpec { name, namespace, stages: vec![stage], priority: 0 },
         stages: vec![view],
         waiting: vec!["every core is busy".to_owned()],
+        preparing: vec![PreparingView {
+            agent: "pi".to_owned(),
+            stage: 0,
+            tasks: 2,
+            preparing: Preparing { step: PrepareStep::Compile, for_ms: 12_000 },
+        }],
     }
 }

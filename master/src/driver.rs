@@ -379,7 +379,8 @@ pub(crate) fn agent_queue() -> (mpsc::Sender<MasterMessage>, mpsc::Receiver<Mast
     mpsc::channel(AGENT_QUEUE)
 }
 
-fn unix_ms() -> u64 {
+/// Now, in Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,10 +1,13 @@
 //! A lease: tasks of one stage that the leader lends to an agent.
 
+use std::{fmt, time::Duration};
+
 use crate::{
     id::{JobId, LeaseId, Namespace, StageId},
     job::StageSpec,
     malformed::{Malformed, required},
     range::{RangeSet, TaskRange},
+    units::short_duration,
     wire,
 };
 
@@ -51,6 +54,62 @@ pub struct LeaseMarks {
     pub paused: RangeSet,
     /// Mean wall time of its tasks in microseconds; 0 before one has ended.
     pub mean_task_us: u64,
+    /// What has to be done before its tasks can run; nothing once they can.
+    pub preparing: Option<Preparing>,
+}
+
+/// What has to be done before a lease's tasks can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preparing {
+    /// What is done now.
+    pub step: PrepareStep,
+    /// For how long, in milliseconds: clocks of machines differ.
+    pub for_ms: u64,
+}
+
+/// A step on the way from a lease to its first task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PrepareStep {
+    /// Others are compiled, as many as may be at once.
+    Turn,
+    /// The module is fetched, or its code loaded.
+    Module,
+    /// The module is compiled.
+    Compile,
+    /// Inputs are fetched and laid out.
+    Inputs,
+}
+
+impl Preparing {
+    /// The step, and since when by the clock of whoever hears of it.
+    pub fn since(self, now_ms: u64) -> (PrepareStep, u64) {
+        (self.step, now_ms.saturating_sub(self.for_ms))
+    }
+}
+
+impl PrepareStep {
+    /// A stable word for programs: `compile`.
+    pub fn word(self) -> &'static str {
+        match self {
+            PrepareStep::Turn => "turn",
+            PrepareStep::Module => "module",
+            PrepareStep::Compile => "compile",
+            PrepareStep::Inputs => "inputs",
+        }
+    }
+}
+
+/// Behind an agent's name a sentence.
+impl fmt::Display for Preparing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let does = match self.step {
+            PrepareStep::Turn => "waits for its turn to compile the module",
+            PrepareStep::Module => "fetches the module",
+            PrepareStep::Compile => "compiles the module",
+            PrepareStep::Inputs => "fetches the inputs",
+        };
+        write!(f, "{does}, for {}", short_duration(Duration::from_millis(self.for_ms)))
+    }
 }
 
 impl From<LeaseId> for wire::LeaseId {
@@ -119,7 +178,37 @@ impl From<LeaseMarks> for wire::LeaseMarks {
             started: marks.started,
             mean_task_us: marks.mean_task_us,
             paused: marks.paused.to_wire(),
+            preparing: marks.preparing.map(wire::Preparing::from),
         }
+    }
+}
+
+impl From<Preparing> for wire::Preparing {
+    fn from(preparing: Preparing) -> wire::Preparing {
+        let step = match preparing.step {
+            PrepareStep::Turn => wire::PrepareStep::Turn,
+            PrepareStep::Module => wire::PrepareStep::Module,
+            PrepareStep::Compile => wire::PrepareStep::Compile,
+            PrepareStep::Inputs => wire::PrepareStep::Inputs,
+        };
+        wire::Preparing { step: step.into(), for_ms: preparing.for_ms }
+    }
+}
+
+impl TryFrom<wire::Preparing> for Preparing {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::Preparing) -> Result<Preparing, Malformed> {
+        let step = match wire.step() {
+            wire::PrepareStep::Turn => PrepareStep::Turn,
+            wire::PrepareStep::Module => PrepareStep::Module,
+            wire::PrepareStep::Compile => PrepareStep::Compile,
+            wire::PrepareStep::Inputs => PrepareStep::Inputs,
+            wire::PrepareStep::Unspecified => {
+                return Err(Malformed::Missing { what: "the step of a lease that is prepared" });
+            }
+        };
+        Ok(Preparing { step, for_ms: wire.for_ms })
     }
 }
 
@@ -140,6 +229,7 @@ impl TryFrom<wire::LeaseMarks> for LeaseMarks {
             started: wire.started,
             mean_task_us: wire.mean_task_us,
             paused: RangeSet::from_wire(&wire.paused)?,
+            preparing: wire.preparing.map(Preparing::try_from).transpose()?,
         })
     }
 }

@@ -224,6 +224,7 @@ impl LeaseTable {
             each: spec.resources,
             open,
             started: marks.started,
+            preparing: None,
             sent: RangeSet::new(),
             surplus,
         };
@@ -293,6 +294,7 @@ impl LeaseTable {
                 && held.agent == agent
             {
                 held.started.clone_from(&marks.started);
+                held.preparing = marks.preparing.map(|told| told.since(now_ms));
             }
         }
     }
@@ -513,6 +515,7 @@ impl LeaseTable {
             open: RangeSet::new(),
             started: Vec::new(),
             paused: RangeSet::new(),
+            preparing: None,
             sent: RangeSet::new(),
             surplus: RangeSet::new(),
         });

@@ -6,6 +6,7 @@ use weir_proto::{
     agent::AgentDescription,
     id::{ClusterId, JobId, Namespace, NodeId},
     job::JobSpec,
+    lease::Preparing,
     limits::Resources,
     malformed::Malformed,
     outcome::Cause,
@@ -61,6 +62,21 @@ pub struct JobView {
     pub stages: Vec<StageView>,
     /// Why tasks wait, if some do.
     pub waiting: Vec<String>,
+    /// Tasks that agents have and cannot run yet; the first of very many, advisory.
+    pub preparing: Vec<PreparingView>,
+}
+
+/// Tasks that an agent has and cannot run yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparingView {
+    /// The agent's name.
+    pub agent: String,
+    /// Which stage of the job, from 0.
+    pub stage: u32,
+    /// How many could run there at once.
+    pub tasks: u32,
+    /// What has to be done first.
+    pub preparing: Preparing,
 }
 
 /// How far a stage is.
@@ -161,6 +177,15 @@ impl JobSummary {
     }
 }
 
+impl JobView {
+    /// Why tasks do not run, each reason a sentence: first what agents prepare.
+    pub fn waits(&self) -> Vec<String> {
+        let prepare = |told: &PreparingView| format!("agent {} {}", told.agent, told.preparing);
+        let preparing = self.preparing.iter().map(prepare);
+        preparing.chain(self.waiting.iter().cloned()).collect()
+    }
+}
+
 impl TryFrom<wire::JobSummary> for JobSummary {
     type Error = Malformed;
 
@@ -211,7 +236,28 @@ impl TryFrom<wire::JobView> for JobView {
             let why = format!("{} of {} stages", stages.len(), spec.stages.len());
             return Err(Malformed::Invalid { what: "a job's stages", why });
         }
-        Ok(JobView { summary: summary.try_into()?, spec, stages, waiting: wire.waiting })
+        let preparing = wire.preparing.into_iter().map(PreparingView::try_from);
+        Ok(JobView {
+            summary: summary.try_into()?,
+            spec,
+            stages,
+            waiting: wire.waiting,
+            preparing: preparing.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl TryFrom<wire::PreparingTasks> for PreparingView {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::PreparingTasks) -> Result<PreparingView, Malformed> {
+        let preparing = wire.preparing.ok_or(Malformed::Missing { what: "a step to prepare" })?;
+        Ok(PreparingView {
+            agent: wire.agent,
+            stage: wire.stage,
+            tasks: wire.tasks,
+            preparing: preparing.try_into()?,
+        })
     }
 }
 

@@ -224,6 +224,7 @@ fn ended() -> Result<wire::JobEvent, Status> {
         spec: Some(spec().into()),
         stages: vec![wire::StageView::default()],
         waiting: vec![],
+        preparing: vec![],
     };
     // Where the last result was: the end is told all the same.
     let position = Some(wire::Position { index: 12, sub: 0 });

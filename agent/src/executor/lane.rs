@@ -67,8 +67,8 @@ struct LaneState {
 enum Life {
     /// Nothing was prepared, or the world failed us on the way.
     Unprepared,
-    /// Fetching and compiling; the loop that does it, once it is known.
-    Preparing(Option<AbortHandle>),
+    /// Fetching and compiling.
+    Preparing(Preparation),
     /// Tasks can run.
     Ready(Arc<Prepared>),
     /// Tasks of this lane can never run, and end like this.
@@ -83,6 +83,29 @@ pub(super) struct SlotLoop {
     pub(super) task: async_task::Task<()>,
     /// Its place in the queue.
     pub(super) ticket: Ticket,
+}
+
+/// How far a lane is on its way to its first task.
+#[derive(Default)]
+struct Preparation {
+    /// The loop that does it, once it is known.
+    loop_of_it: Option<AbortHandle>,
+    since: Since,
+}
+
+/// Since when a lane has been doing what it does before its first task.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Since {
+    /// Waits for the module.
+    Module(Instant),
+    /// Fetches inputs and lays them out.
+    Inputs(Instant),
+}
+
+impl Default for Since {
+    fn default() -> Since {
+        Since::Module(Instant::now())
+    }
 }
 
 struct Running {
@@ -147,7 +170,7 @@ impl Lane {
         state.queued.insert_all(&added);
         match &state.life {
             Life::Unprepared => {
-                state.life = Life::Preparing(None);
+                state.life = Life::Preparing(Preparation::default());
                 true
             }
             Life::Refused(outcome) => {
@@ -163,10 +186,25 @@ impl Lane {
     pub(super) fn preparing(&self, loop_of_it: AbortHandle) {
         let mut state = self.lock();
         match &mut state.life {
-            Life::Preparing(known) => *known = Some(loop_of_it),
+            Life::Preparing(known) => known.loop_of_it = Some(loop_of_it),
             // It was quicker than we are.
             Life::Unprepared | Life::Ready(_) | Life::Refused(_) => {}
             Life::Stopped => loop_of_it.abort(),
+        }
+    }
+
+    /// Its module is there.
+    pub(super) fn has_module(&self) {
+        if let Life::Preparing(preparation) = &mut self.lock().life {
+            preparation.since = Since::Inputs(Instant::now());
+        }
+    }
+
+    /// What it does before its first task, if it does.
+    pub(super) fn prepares(&self) -> Option<Since> {
+        match &self.lock().life {
+            Life::Preparing(preparation) => Some(preparation.since),
+            Life::Unprepared | Life::Ready(_) | Life::Refused(_) | Life::Stopped => None,
         }
     }
 
@@ -340,7 +378,7 @@ impl Lane {
         state.running.clear();
         state.finished.clear();
         drop(state);
-        if let Life::Preparing(Some(loop_of_it)) = life {
+        if let Life::Preparing(Preparation { loop_of_it: Some(loop_of_it), .. }) = life {
             loop_of_it.abort();
         }
         // Dropping a loop cancels it, and may drop its future here and now.

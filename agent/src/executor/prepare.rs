@@ -83,6 +83,7 @@ pub(super) async fn prepare(shared: &Shared, lane: &Lane) -> Result<Arc<Prepared
 async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareError> {
     let (data, spec, namespace) = (&shared.data, &lane.spec, &lane.namespace);
     let module = shared.modules.get(spec.module, || data.get(namespace, spec.module)).await?;
+    lane.has_module();
     // Only now: whoever waits for a compiler keeps nobody from preparing what is compiled already.
     let _permit = shared.preparing.acquire().await.expect("the semaphore is never closed");
     let inputs = Arc::new(LaneInputs::new(data.clone(), namespace.clone()));

@@ -263,6 +263,36 @@ async fn an_invalid_module_is_told_to_every_task_also_of_later_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn workers_go_on_and_progress_is_told_while_a_module_is_compiled() {
+    const LEASES: u32 = 1_000;
+    let bench = Bench::new(1);
+    let functions = "(func (result f64) (f64.add (f64.sqrt (f64.const 2)) (f64.const 3)))";
+    let large = format!("(module {} (func (export \"_start\")))", functions.repeat(20_000));
+    bench.executor.grant(&bench.lease(1, empty(), 1, 1));
+    bench.finish(1).await;
+    let large = bench.lease(2, &large, 1, 1);
+    for seq in 2..2 + u64::from(LEASES) {
+        let id = LeaseId { term: 1, seq };
+        bench.executor.grant(&Lease { id, ..large.clone() });
+    }
+    let compiling = || {
+        let all = bench.executor.preparing();
+        all.len() == LEASES as usize
+            && all.iter().all(|(_, told)| told.step == PrepareStep::Compile)
+    };
+    bench.until("it compiles", compiling).await;
+    // Others, meanwhile.
+    let mut warm = bench.lease(1, empty(), 1, 1);
+    warm.range = TaskRange::new(1, 101);
+    bench.executor.grant(&warm);
+    let others = bench.finish(100).await;
+    assert!(others.iter().all(|finished| finished.lease.seq == 1));
+    assert!(compiling(), "the module was too small to tell anything");
+    assert!(bench.finish(LEASES as usize).await.iter().all(|f| outcome(f).succeeded()));
+    assert_eq!(bench.executor.preparing(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_run_on_when_the_file_of_their_module_is_gone() {
     let bench = Bench::new(1);
     let text = "(module (memory 2) (data (i32.const 70000) \"x\") (func (export \"_start\")

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OnceCell;
-use weir_proto::digest::Digest;
+use tokio::sync::{Notify, OnceCell};
+use weir_proto::{digest::Digest, lease::PrepareStep};
 
 use super::{ReadyModule, Refusal};
 
@@ -35,7 +35,14 @@ pub(super) struct Known {
 pub(super) struct Place {
     /// Made by one of them.
     pub(super) verdict: OnceCell<Verdict>,
+    /// Told when tasks wait for it, to whoever makes it ahead of any.
+    pub(super) wanted: Notify,
+    /// What its maker does, and since when.
+    step: Mutex<Option<(PrepareStep, Instant)>>,
 }
+
+/// The one who makes a module; when dropped, nobody does.
+pub(super) struct Maker<'a>(&'a Place);
 
 struct Entry {
     place: Arc<Place>,
@@ -67,6 +74,12 @@ impl Known {
         (entry.place.clone(), due)
     }
 
+    /// What is done for a module now, and since when; nothing once there is a verdict.
+    pub(super) fn step(&self, digest: Digest) -> Option<(PrepareStep, Instant)> {
+        let entries = self.lock();
+        *entries.get(&digest)?.place.lock_step()
+    }
+
     /// Forgets a module; false where somebody uses it or waits for it.
     pub(super) fn forget(&self, digest: Digest) -> bool {
         let mut entries = self.lock();
@@ -84,6 +97,32 @@ impl Known {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Begins to make the module.
+    pub(super) fn maker(&self) -> Maker<'_> {
+        let maker = Maker(self);
+        maker.begins(PrepareStep::Module);
+        maker
+    }
+
+    fn lock_step(&self) -> MutexGuard<'_, Option<(PrepareStep, Instant)>> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Maker<'_> {
+    /// Tells what it does from now on.
+    pub(super) fn begins(&self, step: PrepareStep) {
+        *self.0.lock_step() = Some((step, Instant::now()));
+    }
+}
+
+impl Drop for Maker<'_> {
+    fn drop(&mut self) {
+        *self.0.lock_step() = None;
     }
 }
 

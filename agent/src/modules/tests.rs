@@ -3,7 +3,12 @@
 
 mod bounds;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+mod making;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use super::*;
 use crate::sandbox::SandboxConfig;

@@ -4,6 +4,7 @@ use weir_proto::{
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, Namespace},
     job::{StageSpec, TaskKind},
+    lease::PrepareStep,
     limits::Resources,
     outcome::{Outcome, Usage},
 };
@@ -48,6 +49,22 @@ fn finished(index: u32) -> Finished {
     let usage = Usage { fuel: 1, peak_memory_bytes: 1, wall_us: 10, ..Usage::default() };
     let result = TaskResult::without_output(Outcome::Succeeded { exit_code: 0 }, usage);
     Finished { lease: LEASE, task: STAGE.task(index), end: End::Result(result) }
+}
+
+#[test]
+fn a_heartbeat_tells_what_is_prepared() {
+    let mut session = welcomed();
+    let granted = MasterMessage::Grants(vec![lease(0, 10)]);
+    session.step(Event::Received(granted), Vec::new(), 10);
+    let preparing = Preparing { step: PrepareStep::Compile, for_ms: 700 };
+    session.prepares([(LEASE, preparing)]);
+    let told = |actions: Vec<Action>| match &actions[..] {
+        [Action::Send(AgentMessage::Heartbeat(marks))] => marks[0].preparing,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(session.step(Event::Tick, Vec::new(), 2_000)), Some(preparing));
+    session.prepares([]);
+    assert_eq!(told(session.step(Event::Tick, Vec::new(), 4_000)), None);
 }
 
 /// A session that was welcomed at time 0.

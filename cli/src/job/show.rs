@@ -92,7 +92,7 @@ fn about(view: &JobView, now_ms: u64) -> String {
         about_spec(&mut about, spec);
         about_progress(&mut about, stage);
     }
-    for reason in &view.waiting {
+    for reason in view.waits() {
         about.add("waits", reason);
     }
     let job = view.summary.id.0;
@@ -262,7 +262,8 @@ mod tests {
     fn a_shown_job_tells_why_it_waits() {
         let shown = about(&sample(), 2_000);
         assert!(shown.contains("988 waiting"), "{shown}");
-        assert!(shown.contains("waits        every core is busy"), "{shown}");
+        let waits = "waits        agent pi compiles the module, for 12.00 s\n             every core is busy\n";
+        assert!(shown.contains(waits), "{shown}");
         assert!(shown.contains("fuel 100 G, memory 256 MiB, time 10m00s"), "{shown}");
         assert!(shown.contains("arguments    {index}\n"), "{shown}");
         assert!(shown.contains("1.00 s ago (1970-01-01T00:00:01Z)"), "{shown}");

@@ -12,10 +12,11 @@ use weir_sdk::{
     client::JobError,
     proto::{
         id::JobId,
+        lease::PrepareStep,
         units::{grouped, short_count, short_duration},
     },
     rpc::RpcError,
-    view::JobView,
+    view::{JobSummary, JobView, PreparingView},
 };
 
 use super::wait::{self, Telling};
@@ -95,7 +96,7 @@ struct Watch {
 }
 
 /// What a new line is worth being told for.
-type Told = (weir_sdk::view::JobSummary, Vec<String>);
+type Told = (JobSummary, Vec<String>, Vec<(String, PrepareStep)>);
 
 impl Watch {
     fn new(client: Client, job: JobId, json: bool) -> Watch {
@@ -144,7 +145,10 @@ impl Watch {
             self.screen.draw(&drawn(view, &self.rate, now_ms(), columns), columns);
             return Ok(());
         }
-        let now = (view.summary.clone(), view.waiting.clone());
+        // Who prepares what is news, not for how long by now.
+        let step = |told: &PreparingView| (told.agent.clone(), told.preparing.step);
+        let preparing = view.preparing.iter().map(step).collect();
+        let now = (view.summary.clone(), view.waiting.clone(), preparing);
         if self.told.as_ref() == Some(&now) {
             return Ok(());
         }
@@ -165,7 +169,7 @@ fn line(view: &JobView, rate: &Rate) -> String {
     if !speed.is_empty() {
         line.push_str(&format!("; {speed}"));
     }
-    for reason in waiting(view) {
+    for reason in waits(view) {
         line.push_str(&format!("; waits: {reason}"));
     }
     line
@@ -190,13 +194,13 @@ fn drawn(view: &JobView, rate: &Rate, now_ms: u64, columns: usize) -> Vec<String
         let (tasks, first) = (count(cause.tasks.into(), "task"), cause.first);
         lines.push(format!("{tasks}: {}, first task {first}", cause.cause));
     }
-    lines.extend(waiting(view).iter().map(|reason| format!("waits: {reason}")));
+    lines.extend(waits(view).iter().map(|reason| format!("waits: {reason}")));
     lines.iter().map(|line| plain(line).into_owned()).collect()
 }
 
 /// Why a job does not run; that others wait their turn while some run is no news.
-fn waiting(view: &JobView) -> &[String] {
-    if view.summary.running == 0 { &view.waiting } else { &[] }
+fn waits(view: &JobView) -> Vec<String> {
+    if view.summary.running == 0 { view.waits() } else { Vec::new() }
 }
 
 fn progress(view: &JobView) -> String {

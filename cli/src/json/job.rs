@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use weir_sdk::{
     proto::job::{Keep, StageSpec, Stdin, TaskKind},
-    view::{JobSummary, JobView, StageView},
+    view::{JobSummary, JobView, PreparingView, StageView},
 };
 
 use crate::rate::Rate;
@@ -55,8 +55,38 @@ pub(crate) struct Job {
     line: JobLine,
     /// Why tasks wait, if some do.
     waiting: Vec<String>,
+    /// Tasks that agents have and cannot run yet; a hint.
+    preparing: Vec<Preparing>,
     /// Its stages.
     stages: Vec<Stage>,
+}
+
+/// Tasks that an agent has and cannot run yet.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Preparing {
+    /// The agent's name.
+    agent: String,
+    /// Which stage of the job, from 0.
+    stage: u32,
+    /// How many could run there at once.
+    tasks: u32,
+    /// What is done first: `turn` (others are compiled), `module` (it is fetched), `compile` or
+    /// `inputs`.
+    step: &'static str,
+    /// For how long, in milliseconds.
+    for_ms: u64,
+}
+
+impl From<&PreparingView> for Preparing {
+    fn from(told: &PreparingView) -> Preparing {
+        Preparing {
+            agent: told.agent.clone(),
+            stage: told.stage,
+            tasks: told.tasks,
+            step: told.preparing.step.word(),
+            for_ms: told.preparing.for_ms,
+        }
+    }
 }
 
 /// A stage: what was asked for, and how far it is.
@@ -192,6 +222,7 @@ impl From<&JobView> for Job {
         Job {
             line: JobLine::from(&view.summary),
             waiting: view.waiting.clone(),
+            preparing: view.preparing.iter().map(Preparing::from).collect(),
             stages: stages.collect(),
         }
     }
@@ -307,6 +338,8 @@ pub(crate) struct Progress {
     left_ms: Option<u64>,
     /// Why tasks wait, if some do.
     waiting: Vec<String>,
+    /// Tasks that agents have and cannot run yet; a hint.
+    preparing: Vec<Preparing>,
     /// Why tasks did not succeed, the most frequent cause first.
     causes: Vec<CauseCount>,
 }
@@ -323,6 +356,7 @@ impl Progress {
             fuel_per_s: rate.fuel_per_s(),
             left_ms: left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             waiting: view.waiting.clone(),
+            preparing: view.preparing.iter().map(Preparing::from).collect(),
             causes: view.stages.iter().flat_map(causes).collect(),
         }
     }

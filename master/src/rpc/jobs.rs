@@ -27,7 +27,7 @@ use super::{
     view::{advice, view},
     watch::Watch,
 };
-use crate::driver::Handle;
+use crate::driver::{Handle, unix_ms};
 
 /// Events that a watcher has not taken.
 const WATCH_QUEUE: usize = 16;
@@ -134,8 +134,9 @@ impl JobsService {
 
     async fn view(&self, job: Arc<Job>) -> Result<wire::JobView, Status> {
         let id = job.id;
-        let advice =
-            self.master.inspect(move |control, _| advice(control.state(), control.table(), id));
+        let advice = self
+            .master
+            .inspect(move |control, _| advice(control.state(), control.table(), id, unix_ms()));
         Ok(advice.await.map_err(stopping)?.add_to(view(&job)))
     }
 
@@ -186,8 +187,8 @@ impl wire::jobs_server::Jobs for JobsService {
         let active: Vec<JobId> =
             jobs.iter().filter(|job| job.status == active).map(|job| JobId(job.job)).collect();
         let running = self.master.inspect(move |control, _| {
-            let running =
-                |id: JobId| (id.0, advice(control.state(), control.table(), id).all_running());
+            let (state, table) = (control.state(), control.table());
+            let running = |id: JobId| (id.0, advice(state, table, id, unix_ms()).all_running());
             active.into_iter().map(running).collect::<HashMap<u64, u32>>()
         });
         let running = running.await.map_err(stopping)?;

@@ -1,7 +1,10 @@
 //! What a client sees of a job: all of it, or a line.
 
+use std::fmt;
+
 use weir_proto::{
     id::{JobId, StageId},
+    lease::Preparing,
     wire,
 };
 use weir_scheduler::{
@@ -14,6 +17,9 @@ use weir_scheduler::{
 
 /// Most ranges of failed tasks that are told of a stage.
 const MAX_FAILED_RANGES: usize = 1_000;
+
+/// Most agents that are told to prepare tasks of a job.
+const MAX_PREPARING: usize = 20;
 
 /// A job in a line, as state has it.
 pub(crate) fn summary(job: &Job) -> wire::JobSummary {
@@ -60,6 +66,7 @@ pub(super) fn view(job: &Job) -> wire::JobView {
         spec: Some((*job.spec).clone().into()),
         stages: job.stages.iter().map(|stage| stage_view(stage)).collect(),
         waiting: Vec::new(),
+        preparing: Vec::new(),
     }
 }
 
@@ -90,19 +97,53 @@ pub(crate) struct Advice {
     pub(crate) running: Vec<u32>,
     /// Why others wait.
     pub(crate) waiting: Vec<String>,
+    /// What agents have to do before tasks that they have can run.
+    pub(crate) preparing: Vec<PreparingTasks>,
+}
+
+/// Tasks that an agent has and cannot run yet.
+#[derive(Debug)]
+pub(crate) struct PreparingTasks {
+    /// The agent's name.
+    pub(crate) agent: String,
+    pub(crate) stage: u32,
+    /// That could run there at once.
+    pub(crate) tasks: u32,
+    pub(crate) preparing: Preparing,
 }
 
 /// What the leader knows of a job; nothing where it does not lead.
-pub(crate) fn advice(state: &ClusterState, table: Option<&LeaseTable>, id: JobId) -> Advice {
+pub(crate) fn advice(
+    state: &ClusterState,
+    table: Option<&LeaseTable>,
+    id: JobId,
+    now_ms: u64,
+) -> Advice {
     let (Some(table), Some(job)) = (table, state.jobs.get(&id)) else { return Advice::default() };
     let stages = (0..job.stages.len() as u32).map(|stage| StageId { job: id, stage });
     let mut advice = Advice::default();
     for stage in stages {
-        advice.running.push(table.slots(stage));
+        advice.running.push(table.running(stage));
         let waiting = explain(state, table, stage).map(|reason| reason.to_string());
         advice.waiting.extend(waiting);
+        let preparing = table.preparing(stage).filter_map(|held| {
+            let (step, since_ms) = held.preparing?;
+            Some(PreparingTasks {
+                agent: table.agents().get(&held.agent)?.description.name.clone(),
+                stage: stage.stage,
+                tasks: held.slots.min(held.open.len()),
+                preparing: Preparing { step, for_ms: now_ms.saturating_sub(since_ms) },
+            })
+        });
+        advice.preparing.extend(preparing.take(MAX_PREPARING - advice.preparing.len()));
     }
     advice
+}
+
+impl fmt::Display for PreparingTasks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agent {} {}", self.agent, self.preparing)
+    }
 }
 
 impl Advice {
@@ -119,6 +160,12 @@ impl Advice {
         for (stage, running) in view.stages.iter_mut().zip(&self.running) {
             stage.running = *running;
         }
-        wire::JobView { waiting: self.waiting, ..view }
+        let preparing = self.preparing.into_iter().map(|told| wire::PreparingTasks {
+            agent: told.agent,
+            stage: told.stage,
+            tasks: told.tasks,
+            preparing: Some(told.preparing.into()),
+        });
+        wire::JobView { waiting: self.waiting, preparing: preparing.collect(), ..view }
     }
 }

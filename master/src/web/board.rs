@@ -146,7 +146,7 @@ impl Board {
     /// What a job's page shows; nothing for a job that is not known.
     pub(super) async fn job(&self, id: JobId) -> Result<Option<JobFacts>, Unready> {
         let look = move |control: &crate::control::Control, _: &_| {
-            advice(control.state(), control.table(), id)
+            advice(control.state(), control.table(), id, unix_ms())
         };
         let advice = ready::ask(&self.0.master, look).await?;
         let job = self.0.master.state().jobs.get(&id).cloned();

@@ -92,12 +92,12 @@ impl Soft {
         let Some(table) = control.table() else { return soft };
         soft.leases = table.leases().len() as u64;
         let held = table.leases().values();
-        soft.running = held.map(|held| u64::from(held.slots.min(held.open.len()))).sum();
+        soft.running = held.map(|held| u64::from(held.running())).sum();
         for job in rows.iter().filter_map(|id| control.state().jobs.get(id)) {
             let stages = 0..job.stages.len() as u32;
-            let slots = stages.map(|stage| table.slots(StageId { job: job.id, stage })).sum();
-            if slots > 0 {
-                soft.running_of.insert(job.id, slots);
+            let running = stages.map(|stage| table.running(StageId { job: job.id, stage })).sum();
+            if running > 0 {
+                soft.running_of.insert(job.id, running);
             }
         }
         for (id, agent) in table.agents() {

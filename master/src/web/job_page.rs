@@ -39,10 +39,13 @@ fn main(facts: &JobFacts) -> Markup {
         main #main tabindex="-1" {
             (head(facts))
             (overview(facts))
-            @if !facts.advice.waiting.is_empty() {
+            @if !facts.advice.waiting.is_empty() || !facts.advice.preparing.is_empty() {
                 section.card.notice aria-labelledby="waiting" {
                     h2 #waiting { "Why tasks wait" }
-                    ul { @for reason in &facts.advice.waiting { li { (plain(reason)) } } }
+                    ul {
+                        @for told in &facts.advice.preparing { li { (plain(&told.to_string())) } }
+                        @for reason in &facts.advice.waiting { li { (plain(reason)) } }
+                    }
                 }
             }
             @for (number, (stage, spec)) in stages.enumerate() {

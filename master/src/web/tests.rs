@@ -9,6 +9,7 @@ use weir_proto::{
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, Namespace, RequestId, StageId},
     job::{JobSpec, StageSpec, TaskKind},
+    lease::{PrepareStep, Preparing},
     limits::Resources,
     outcome::{Exceeded, Outcome, Usage},
     page::{Page, TaskResult},
@@ -20,7 +21,10 @@ use super::{
     facts::{self, AgentUse, Facts, JobFacts, Soft},
     job_page, status_page,
 };
-use crate::{metrics::Throughput, rpc::view::Advice};
+use crate::{
+    metrics::Throughput,
+    rpc::view::{Advice, PreparingTasks},
+};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -152,6 +156,11 @@ fn jobs_and_agents_are_told_in_numbers_for_people() {
     assert_eq!((reading.cpu_millis, reading.cpu_millis_used), (4_000, 2_500));
 }
 
+fn preparing(agent: &str) -> PreparingTasks {
+    let preparing = Preparing { step: PrepareStep::Compile, for_ms: 12_000 };
+    PreparingTasks { agent: agent.to_owned(), stage: 0, tasks: 1, preparing }
+}
+
 #[test]
 fn names_of_strangers_stay_text() {
     let mut log = Log::new();
@@ -160,7 +169,11 @@ fn names_of_strangers_stay_text() {
     log.agent(1, nasty);
     let record = Arc::clone(&log.state.jobs[&job]);
     let facts = log.facts();
-    let advice = Advice { running: vec![1], waiting: vec![nasty.to_owned()] };
+    let advice = Advice {
+        running: vec![1],
+        waiting: vec![nasty.to_owned()],
+        preparing: vec![preparing(nasty)],
+    };
     let job_facts = JobFacts { job: record, now_ms: facts.now_ms, advice };
 
     for page in [status_page::page(&facts), job_page::page(&job_facts)] {
@@ -180,7 +193,7 @@ fn a_jobs_page_tells_why_tasks_failed_and_wait() {
     log.end(job, 50, 5, Outcome::OutOfFuel(Exceeded { used: 5, limit: 5 }));
     let record = Arc::clone(&log.state.jobs[&job]);
     let waiting = vec!["no agent is connected".to_owned()];
-    let advice = Advice { running: vec![3], waiting };
+    let advice = Advice { running: vec![3], waiting, preparing: vec![preparing("pi")] };
 
     let page = job_page::page(&JobFacts { job: record, now_ms: log.now_ms, advice });
 
@@ -191,6 +204,7 @@ fn a_jobs_page_tells_why_tasks_failed_and_wait() {
         "task 40",
         "<code>50–54</code>",
         "no agent is connected",
+        "<li>agent pi compiles the module, for 12.00 s</li>",
         "50 waiting",
         "1 core",
         "data-refresh=\"reload\"",

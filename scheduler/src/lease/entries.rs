@@ -8,6 +8,7 @@ use std::{
 use weir_proto::{
     agent::AgentDescription,
     id::{AgentId, LeaseId, Namespace, StageId},
+    lease::PrepareStep,
     limits::Resources,
     range::{RangeSet, TaskRange},
 };
@@ -96,6 +97,8 @@ pub struct HeldLease {
     /// Those that stand still there, or have not begun and are on their way back. A task that is to go
     /// on is among them until its agent has a core for it.
     pub(super) paused: RangeSet,
+    /// What the agent then had to do before any can run, and since when.
+    pub preparing: Option<(PrepareStep, u64)>,
     /// Those whose results its agent has sent, and that are not committed yet.
     pub(super) sent: RangeSet,
     /// Tasks that its agent may run although their results came from elsewhere.
@@ -111,14 +114,22 @@ impl HeldLease {
         Resources { cpu_millis, ..self.each.times(self.slots.min(tasks)) }
     }
 
-    /// How many of its tasks run and do not stand still.
-    pub(super) fn running(&self) -> u32 {
+    /// How many of its slots are out, but for those whose tasks stand still.
+    pub(super) fn slots_out(&self) -> u32 {
         self.moving(self.open.len())
     }
 
     /// The same, at most, of so many tasks.
     fn moving(&self, tasks: u32) -> u32 {
         self.slots.min(tasks.saturating_sub(self.paused.len()))
+    }
+
+    /// How many of its tasks run, as far as its agent has told.
+    pub fn running(&self) -> u32 {
+        match self.preparing {
+            Some(_) => 0,
+            None => self.slots_out(),
+        }
     }
 
     /// Tasks have a result. Its agent runs them all the same, unless the result is its own.

@@ -72,7 +72,22 @@ impl LeaseTable {
     pub fn slots(&self, stage: StageId) -> u32 {
         let Some(queue) = self.stages.get(&stage) else { return 0 };
         let leases = queue.leases.iter().filter_map(|id| self.leases.get(id));
-        leases.map(HeldLease::running).sum()
+        leases.map(HeldLease::slots_out).sum()
+    }
+
+    /// Tasks of a stage that run, as far as agents have told.
+    pub fn running(&self, stage: StageId) -> u32 {
+        self.leases_of_stage(stage).map(HeldLease::running).sum()
+    }
+
+    /// The leases of a stage whose tasks cannot run yet.
+    pub fn preparing(&self, stage: StageId) -> impl Iterator<Item = &HeldLease> {
+        self.leases_of_stage(stage).filter(|held| held.preparing.is_some())
+    }
+
+    fn leases_of_stage(&self, stage: StageId) -> impl Iterator<Item = &HeldLease> {
+        let ids = self.stages.get(&stage).into_iter().flat_map(|queue| &queue.leases);
+        ids.filter_map(|id| self.leases.get(id))
     }
 
     /// The leases of an agent.

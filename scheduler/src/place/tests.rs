@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use weir_proto::{
     command::{Change, Command},
     id::{JobId, LeaseId, RequestId},
+    lease::{LeaseMarks, PrepareStep, Preparing},
     outcome::{Outcome, Usage},
     page::{Page, TaskResult},
 };
@@ -214,7 +215,8 @@ fn a_new_leader_counts_what_stands_still_as_its_agent_tells_it() {
     leader.apply(pause(stage, RangeSet::new(), false));
     // Its message that the task goes on was lost.
     let mut table = LeaseTable::lead(&leader.state, 2, 0);
-    let marks = weir_proto::lease::LeaseMarks {
+    let marks = LeaseMarks {
+        preparing: None,
         id: lease.id,
         stage,
         slots: 1,
@@ -320,7 +322,7 @@ fn an_agent_that_returns_keeps_what_it_says_it_holds() {
     let lease = leader.place().remove(0).1;
     leader.table = LeaseTable::lead(&leader.state, 2, 0);
     let open = [TaskRange::new(1, lease.range.end)].into_iter().collect();
-    let marks = weir_proto::lease::LeaseMarks {
+    let marks = LeaseMarks {
         id: lease.id,
         stage: lease.stage,
         slots: lease.slots,
@@ -328,11 +330,39 @@ fn an_agent_that_returns_keeps_what_it_says_it_holds() {
         started: vec![1],
         mean_task_us: 0,
         paused: RangeSet::new(),
+        preparing: None,
     };
     leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
     leader.table.check_invariants(&leader.state);
     assert!(leader.table.leases()[&lease.id].open.contains(1));
     assert!(leader.table.stages()[&lease.stage].waiting.contains(0));
+}
+
+#[test]
+fn what_an_agent_prepares_is_not_counted_as_running() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.submit(100, 10);
+    let lease = leader.place().remove(0).1;
+    let told = |preparing| LeaseMarks {
+        paused: RangeSet::new(),
+        id: lease.id,
+        stage: lease.stage,
+        slots: lease.slots,
+        open: [lease.range].into_iter().collect(),
+        started: vec![],
+        mean_task_us: 0,
+        preparing,
+    };
+    assert_eq!(leader.table.running(lease.stage), lease.slots);
+    let compiles = Preparing { step: PrepareStep::Compile, for_ms: 700 };
+    leader.table.heard(AgentId(1), &[told(Some(compiles))], 5_000);
+    assert_eq!(leader.table.running(lease.stage), 0);
+    let preparing: Vec<_> = leader.table.preparing(lease.stage).map(|h| h.preparing).collect();
+    assert_eq!(preparing, [Some((PrepareStep::Compile, 4_300))]);
+    leader.table.heard(AgentId(1), &[told(None)], 6_000);
+    assert_eq!(leader.table.running(lease.stage), lease.slots);
+    leader.table.check_invariants(&leader.state);
 }
 
 #[test]
@@ -361,7 +391,7 @@ fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
     leader.attach(1, 2);
     leader.submit(100, 10);
     let lease = leader.place().remove(0).1;
-    let marks = weir_proto::lease::LeaseMarks {
+    let marks = LeaseMarks {
         id: lease.id,
         stage: lease.stage,
         slots: u32::MAX,
@@ -369,6 +399,7 @@ fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
         started: vec![u32::MAX - 1],
         mean_task_us: u64::MAX,
         paused: RangeSet::new(),
+        preparing: None,
     };
     leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
     leader.table.measured(lease.stage, u64::MAX);

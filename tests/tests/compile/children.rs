@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 use weir_tests::{
     bombs::bomb,
@@ -83,6 +84,30 @@ fn an_agent_that_is_killed_leaves_no_compiler_behind() {
     let child = wait_for_compiler(&server);
     server.kill();
     assert!(poll(PATIENCE, || !is_running(child)), "it still compiles");
+}
+
+#[test]
+fn a_job_whose_module_is_compiled_says_so_and_for_how_long() {
+    let server = Server::fresh();
+    let (_dir, module) = file(&bomb(3000));
+    let running = start(&server, &module);
+    wait_for_compiler(&server);
+    let mut told = Value::Null;
+    let compiles = poll(PATIENCE, || {
+        let shown = server.weir(["job", "show", "1", "--json"]).run();
+        told = if shown.code() == Some(0) { shown.json() } else { Value::Null };
+        told["preparing"][0]["for_ms"].as_u64() > Some(1_000)
+    });
+    let shown = server.weir(["job", "show", "1"]).run().exited_with(0).stdout_text();
+    let listed = server.weir(["job", "ls", "--json"]).run().exited_with(0).json();
+    server.weir(["job", "cancel", "1"]).run().exited_with(0);
+    running.wait();
+
+    assert!(compiles, "nothing is told: {told:#}");
+    assert_eq!(told["preparing"][0]["step"], "compile");
+    assert_eq!((&told["running"], &listed[0]["running"]), (&0.into(), &0.into()));
+    let line = shown.lines().find(|line| line.starts_with("waits")).expect("a line");
+    assert!(line.contains(" compiles the module, for ") && line.ends_with(" s"), "{shown}");
 }
 
 /// Run with `--nocapture` to see how much compiling slows the tasks.

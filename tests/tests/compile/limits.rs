@@ -144,13 +144,13 @@ async fn many_who_ask_at_once_start_one_child() {
     let bytes = Arc::new(functions(1000));
 
     let mut asking = tokio::task::JoinSet::new();
-    for _ in 0..64 {
+    for _ in 0..1_000 {
         let (cache, bytes) = (cache.clone(), bytes.clone());
         asking.spawn(async move { get(&cache, &bytes).await.is_ok() });
     }
     let answers = asking.join_all().await;
 
-    assert_eq!(answers, [true; 64]);
+    assert!(answers.len() == 1_000 && answers.into_iter().all(|answer| answer));
     assert_eq!(fs::read_to_string(log).expect("a log").lines().count(), 1);
 }
 

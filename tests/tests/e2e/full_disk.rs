@@ -7,7 +7,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use weir_tests::{cluster::Server, guests::guest};
+use weir_tests::{
+    cluster::{PATIENCE, Server, Weir, poll},
+    guests::guest,
+};
 
 use crate::skipped;
 
@@ -83,6 +86,36 @@ fn a_master_without_room_for_its_log_stops_and_goes_on_when_there_is_room() {
     assert_eq!(sorted(&during).len(), 20_000);
     let logs = server.weir(["job", "logs", "1"]).run().exited_with(0).stdout_text();
     assert!(sorted(&logs) == sorted(&before), "results were lost");
+}
+
+#[test]
+fn an_agent_without_room_for_code_runs_what_it_has_and_compiles_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        return skipped("an agent on a full disk", "this user may not mount a tmpfs here");
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let master = Server::master(&dir.path().join("master"), "127.0.0.1:0");
+    let _agent = master.start_agent("small", &disk.path().join("data"), 1);
+    master.wait_for_agents(1);
+    let hello = |weir: Weir| weir.arg(guest("echo")).args(["--", "hello"]);
+    hello(master.weir(["run"])).run().exited_with(0);
+
+    let filler = disk.fill();
+    let known = hello(master.weir(["run"])).run();
+    // Nothing is wrong with the module: its tasks wait.
+    let new =
+        master.weir(["run", "--array", "3"]).arg(guest("checksum")).args(["--", "10"]).start();
+    let tried = poll(PATIENCE, || {
+        let shown = master.weir(["job", "show", "3"]).run();
+        shown.code() == Some(0) && shown.stdout_text().contains("waits ")
+    });
+    let left: Vec<_> = fs::read_dir(disk.path().join("data/modules")).expect("modules").collect();
+    fs::remove_file(filler).expect("the filler");
+
+    known.exited_with(0);
+    assert!(tried, "the job does not wait: {new}");
+    assert_eq!(left.len(), 1, "only what was compiled is there: {left:?}");
+    assert_eq!(sorted(&new.wait().exited_with(0).stdout_text()).len(), 3);
 }
 
 fn sorted(text: &str) -> Vec<&str> {

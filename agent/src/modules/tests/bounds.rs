@@ -1,6 +1,6 @@
 //! How much is kept, on disk and in memory, and what goes first.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::*;
 
@@ -131,4 +131,31 @@ async fn modules_that_nobody_uses_are_bounded_in_memory_and_those_in_use_are_not
     }
     assert!(shelf.cache.known.len() <= 256, "{} are kept", shelf.cache.known.len());
     assert!(Arc::ptr_eq(&used, &shelf.get(0).await));
+}
+
+/// What a restart costs a large module; run with `--nocapture` to see it.
+#[tokio::test]
+async fn a_module_of_20_mb_is_ready_soon_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sandbox = sandbox();
+    let data = "x".repeat(20 << 20);
+    let functions = "(func (drop (i32.load8_u (i32.const 9))))".repeat(20_000);
+    let text = format!(
+        "(module (memory 400) (data (i32.const 0) \"{data}\") {functions} (func (export \"_start\")))"
+    );
+    let bytes = wasm(&text);
+    let digest = Digest::of(&bytes);
+    let first = open(dir.path(), sandbox.clone()).expect("a cache");
+    first.get(digest, async || Ok(bytes)).await.expect("a module");
+    drop(first);
+    let mut took = Vec::new();
+    for _ in 0..5 {
+        let cache = open(dir.path(), sandbox.clone()).expect("a cache");
+        let began = Instant::now();
+        cache.get(digest, async || panic!("it is on the disk")).await.expect("a module");
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    println!("{} bytes of code: {took:?}", fs::metadata(only_file(dir.path())).expect("it").len());
+    assert!(took[0] < Duration::from_millis(150), "{took:?}");
 }
