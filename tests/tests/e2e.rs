@@ -28,6 +28,9 @@ mod embedded;
 #[path = "e2e/agents.rs"]
 mod agents;
 
+#[path = "e2e/pause.rs"]
+mod pause;
+
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 
