@@ -194,10 +194,10 @@ impl Executor {
         }
     }
 
-    /// Takes the tasks of a lease back that have not begun; tells which these are.
-    pub fn withdraw(&self, lease: LeaseId) -> RangeSet {
+    /// Takes tasks of a lease back, as far as they have not begun; tells which these are.
+    pub fn withdraw(&self, lease: LeaseId, tasks: &RangeSet) -> RangeSet {
         let lane = self.lanes().get(&lease).cloned();
-        lane.map(|lane| lane.withdraw()).unwrap_or_default()
+        lane.map(|lane| lane.withdraw(tasks)).unwrap_or_default()
     }
 
     /// Lets these tasks of a lease stand still, and no others: they keep their memory and their slots,

@@ -153,7 +153,9 @@ impl Link {
                 Action::Send(message) => self.send(message.into()),
                 Action::Run(lease) => self.executor.grant(&lease),
                 Action::Stop(lease) => self.executor.stop(lease),
-                Action::Withdraw(lease) => withdrawn.push((lease, self.executor.withdraw(lease))),
+                Action::Withdraw(lease, tasks) => {
+                    withdrawn.push((lease, self.executor.withdraw(lease, &tasks)));
+                }
                 Action::Pause(lease, tasks) => {
                     withdrawn.push((lease, self.executor.pause(lease, &tasks)));
                 }

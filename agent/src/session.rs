@@ -64,8 +64,8 @@ pub enum Action {
     Run(Box<Lease>),
     /// Forget this lease; whatever still runs of it is not wanted.
     Stop(LeaseId),
-    /// Take what is queued of this lease back out, and tell what that was.
-    Withdraw(LeaseId),
+    /// Take these tasks of a lease back out, as far as they have not begun, and tell which that were.
+    Withdraw(LeaseId, RangeSet),
     /// Let these tasks of a lease stand still, and no others. Take back those that have not begun, and
     /// tell which these are.
     Pause(LeaseId, RangeSet),
@@ -255,6 +255,10 @@ impl Session {
     fn receive(&mut self, message: MasterMessage, now_ms: u64, actions: &mut Vec<Action>) {
         match message {
             MasterMessage::Drain(draining) => self.drain(draining, actions),
+            MasterMessage::Recall(leases) => {
+                let known = leases.into_iter().filter(|(id, _)| self.leases.contains_key(id));
+                actions.extend(known.map(|(id, tasks)| Action::Withdraw(id, tasks)));
+            }
             MasterMessage::Pause(leases) => {
                 for (id, tasks) in leases {
                     if let Some(lease) = self.leases.get_mut(&id) {
@@ -350,7 +354,9 @@ impl Session {
         match (self.stay, draining) {
             (Stay::Working, true) => {
                 self.stay = Stay::Draining;
-                actions.extend(self.leases.keys().map(|lease| Action::Withdraw(*lease)));
+                let all = self.leases.iter();
+                actions
+                    .extend(all.map(|(id, held)| Action::Withdraw(*id, held.unfinished.clone())));
             }
             (Stay::Draining, false) => self.stay = Stay::Working,
             // Whoever has begun to leave does.
@@ -528,8 +534,7 @@ impl HeldLease {
 
     /// Tasks that stand still, as far as they are still here.
     fn standing_still(&self) -> RangeSet {
-        let unfinished = self.unfinished.ranges().iter();
-        unfinished.flat_map(|range| self.paused.within(*range).ranges().to_vec()).collect()
+        self.unfinished.intersection(&self.paused)
     }
 
     /// Nobody to wait for, enough, or long enough.

@@ -467,7 +467,8 @@ impl Control {
                     else {
                         continue;
                     };
-                    self.sessions.pause(table.pause(stage, &of_state.paused), actions);
+                    let told = table.pause(stage, &of_state.paused);
+                    self.sessions.tell(MasterMessage::Pause, told, actions);
                 }
                 actions.push(Action::JobChanged(job));
             }
@@ -521,7 +522,8 @@ impl Control {
         let Some(table) = &mut self.table else { return false };
         let placement = place::place(&self.state, table, now_ms);
         let mut again = placement.grants.len() >= MAX_GRANTS;
-        self.sessions.pause(placement.resumed, actions);
+        self.sessions.tell(MasterMessage::Pause, placement.resumed, actions);
+        self.sessions.tell(MasterMessage::Recall, placement.recalled, actions);
         for (stage, leased_through) in placement.extensions {
             let change = Change::ExtendLeases { stage, leased_through };
             if self.propose(change, Waiting::Nothing, now_ms).is_ok() {

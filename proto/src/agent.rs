@@ -110,6 +110,8 @@ pub enum MasterMessage {
     /// Which tasks of leases stand still; each replaces what was said before of its lease. Those that
     /// run keep their memory, and their timeouts stand still; those that do not are given back.
     Pause(Vec<(LeaseId, RangeSet)>),
+    /// Tasks to be given back, as far as they have not begun: another agent has nothing to do.
+    Recall(Vec<(LeaseId, RangeSet)>),
     /// Whether to give back what has not begun, and to leave when the rest has ended.
     Drain(bool),
 }
@@ -154,6 +156,22 @@ impl TryFrom<wire::AgentDescription> for AgentDescription {
             version: wire.version,
         })
     }
+}
+
+fn tasks_to_wire(leases: Vec<(LeaseId, RangeSet)>) -> Vec<wire::LeasedTasks> {
+    let leases = leases.into_iter().map(|(lease, tasks)| wire::LeasedTasks {
+        lease: Some(lease.into()),
+        tasks: tasks.to_wire(),
+    });
+    leases.collect()
+}
+
+fn tasks_from_wire(leases: Vec<wire::LeasedTasks>) -> Result<Vec<(LeaseId, RangeSet)>, Malformed> {
+    let leases = leases.into_iter().map(|leased| {
+        let lease = required(leased.lease, "a lease's id")?.into();
+        Ok((lease, RangeSet::from_wire(&leased.tasks)?))
+    });
+    leases.collect()
 }
 
 fn marks_to_wire(marks: Vec<LeaseMarks>) -> Vec<wire::LeaseMarks> {
@@ -276,11 +294,10 @@ impl From<MasterMessage> for wire::MasterMessage {
             }),
             MasterMessage::Drain(draining) => Body::Drain(wire::Drain { draining }),
             MasterMessage::Pause(leases) => {
-                let leases = leases.into_iter().map(|(lease, tasks)| wire::PausedTasks {
-                    lease: Some(lease.into()),
-                    tasks: tasks.to_wire(),
-                });
-                Body::Pause(wire::Pause { leases: leases.collect() })
+                Body::Pause(wire::Pause { leases: tasks_to_wire(leases) })
+            }
+            MasterMessage::Recall(leases) => {
+                Body::Recall(wire::Recall { leases: tasks_to_wire(leases) })
             }
         };
         wire::MasterMessage { body: Some(body) }
@@ -305,12 +322,9 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
                 MasterMessage::Revoke(leases.into_iter().map(LeaseId::from).collect())
             }
             Body::Drain(wire::Drain { draining }) => MasterMessage::Drain(draining),
-            Body::Pause(wire::Pause { leases }) => {
-                let leases = leases.into_iter().map(|paused| {
-                    let lease = required(paused.lease, "a lease's id")?.into();
-                    Ok((lease, RangeSet::from_wire(&paused.tasks)?))
-                });
-                MasterMessage::Pause(leases.collect::<Result<_, Malformed>>()?)
+            Body::Pause(wire::Pause { leases }) => MasterMessage::Pause(tasks_from_wire(leases)?),
+            Body::Recall(wire::Recall { leases }) => {
+                MasterMessage::Recall(tasks_from_wire(leases)?)
             }
         })
     }

@@ -187,6 +187,26 @@ impl RangeSet {
         Some(taken)
     }
 
+    /// What is in both.
+    pub fn intersection(&self, other: &RangeSet) -> RangeSet {
+        self.ranges.iter().flat_map(|range| other.within(*range).ranges).collect()
+    }
+
+    /// The last tasks, at most so many.
+    pub fn last(&self, most: u32) -> RangeSet {
+        let mut left = most;
+        let mut last = Vec::new();
+        for range in self.ranges.iter().rev() {
+            let taken = range.len().min(left);
+            if taken == 0 {
+                break;
+            }
+            last.push(TaskRange::new(range.end - taken, range.end));
+            left -= taken;
+        }
+        last.into_iter().rev().collect()
+    }
+
     /// The set as the wire carries it.
     pub fn to_wire(&self) -> Vec<wire::Range> {
         self.ranges.iter().map(|range| (*range).into()).collect()
@@ -273,7 +293,12 @@ mod tests {
             let bounds = TaskRange::new(bounds.0, bounds.0 + bounds.1);
             let within: Vec<u32> = ranges.within(bounds).iter().collect();
             let expected: Vec<u32> = numbers.range(bounds.start..bounds.end).copied().collect();
-            prop_assert_eq!(within, expected);
+            prop_assert_eq!(&within, &expected);
+            let both = ranges.intersection(&[bounds].into_iter().collect());
+            prop_assert!(both.iter().eq(expected));
+            let most = bounds.end - bounds.start;
+            let last = numbers.iter().rev().take(most as usize).rev().copied();
+            prop_assert!(ranges.last(most).iter().eq(last));
         }
     }
 }

@@ -20,7 +20,7 @@ use weir_proto::{
 use self::entries::NamespaceQueue;
 pub use self::{
     entries::{AttachedAgent, HeldLease, StageQueue},
-    pause::Paused,
+    pause::LeaseTasks,
 };
 use crate::state::ClusterState;
 
@@ -170,7 +170,7 @@ impl LeaseTable {
         let mut told = BTreeSet::new();
         for marks in held {
             told.insert(marks.id);
-            if !self.adopt(state, id, marks.clone()) {
+            if !self.adopt(state, id, marks.clone(), now_ms) {
                 revoke.push(marks.id);
             }
         }
@@ -182,7 +182,13 @@ impl LeaseTable {
     }
 
     /// Takes over a lease an agent says it holds; false if nobody wants its tasks.
-    fn adopt(&mut self, state: &ClusterState, agent: AgentId, marks: LeaseMarks) -> bool {
+    fn adopt(
+        &mut self,
+        state: &ClusterState,
+        agent: AgentId,
+        marks: LeaseMarks,
+        now_ms: u64,
+    ) -> bool {
         let Some((stage, spec)) = state.stage(marks.stage) else { return false };
         let Some(queue) = self.stages.get_mut(&marks.stage) else { return false };
         let mut open = marks.open.clone();
@@ -193,8 +199,7 @@ impl LeaseTable {
         let mut free = queue.waiting.clone();
         free.insert_all(&queue.uncertain);
         free.insert_all(&before);
-        open =
-            open.ranges().iter().flat_map(|range| free.within(*range).ranges().to_vec()).collect();
+        open = open.intersection(&free);
         if open.is_empty() && mine.is_none() {
             return false;
         }
@@ -215,11 +220,13 @@ impl LeaseTable {
         let most = has.map_or(1, |has| has.slots(spec.resources).max(1));
         let mut paused = marks.paused;
         paused.insert_all(&queue.paused);
-        let paused = open.ranges().iter().flat_map(|range| paused.within(*range).ranges().to_vec());
         let held = HeldLease {
             agent,
             stage: marks.stage,
-            paused: paused.collect(),
+            paused: paused.intersection(&open),
+            granted_ms: now_ms,
+            recalled_ms: None,
+            mean_task_us: marks.mean_task_us,
             slots: marks.slots.clamp(1, most),
             each: spec.resources,
             open,
@@ -294,6 +301,7 @@ impl LeaseTable {
                 && held.agent == agent
             {
                 held.started.clone_from(&marks.started);
+                held.mean_task_us = marks.mean_task_us;
                 held.preparing = marks.preparing.map(|told| told.since(now_ms));
             }
         }
@@ -310,6 +318,10 @@ impl LeaseTable {
         }
         for until_ms in self.stages.values_mut().flat_map(|queue| queue.cool.values_mut()) {
             shift(until_ms);
+        }
+        for held in self.leases.values_mut() {
+            shift(&mut held.granted_ms);
+            held.recalled_ms.iter_mut().for_each(shift);
         }
     }
 
@@ -484,6 +496,13 @@ impl LeaseTable {
         }
     }
 
+    /// Tasks of a lease are recalled now.
+    pub(crate) fn recalling(&mut self, lease: LeaseId, now_ms: u64) -> Option<&HeldLease> {
+        let held = self.leases.get_mut(&lease)?;
+        held.recalled_ms = Some(now_ms);
+        Some(held)
+    }
+
     /// Leases that ended since this was last asked, for whoever measures.
     pub fn take_over(&mut self) -> Vec<LeaseId> {
         std::mem::take(&mut self.over)
@@ -495,7 +514,7 @@ impl LeaseTable {
     }
 
     /// Records a lease that was decided.
-    pub fn grant(&mut self, agent: AgentId, lease: &Lease) {
+    pub fn grant(&mut self, agent: AgentId, lease: &Lease, now_ms: u64) {
         self.grants += 1;
         if let Some(queue) = self.stages.get_mut(&lease.stage) {
             queue.waiting.remove(lease.range);
@@ -515,11 +534,15 @@ impl LeaseTable {
             open: RangeSet::new(),
             started: Vec::new(),
             paused: RangeSet::new(),
+            granted_ms: now_ms,
+            recalled_ms: None,
+            mean_task_us: 0,
             preparing: None,
             sent: RangeSet::new(),
             surplus: RangeSet::new(),
         });
         held.open.insert(lease.range);
+        held.granted_ms = now_ms;
         self.insert_lease(lease.id, held);
     }
 }

@@ -4,7 +4,9 @@
 //! The namespace that has least gets first; of its stages those of the highest priority, of these the
 //! one that has least, of equals the one that waited longest. Agents with most room give first. A
 //! running lease is topped up before it runs dry, unless a stage that goes first waits for the same
-//! agent.
+//! agent. What waits at one agent while another has nothing to do is recalled, see `place/recall.rs`.
+
+mod recall;
 
 use std::cmp::Reverse;
 
@@ -17,7 +19,7 @@ use weir_proto::{
 };
 
 use crate::{
-    lease::{HeldLease, LeaseTable, Paused, StageQueue},
+    lease::{HeldLease, LeaseTable, LeaseTasks},
     stage::Stage,
     state::ClusterState,
 };
@@ -38,7 +40,9 @@ const EXTEND_AT_MOST: u32 = 131_072;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
     /// Tasks that stand still from now on, of leases of which others go on.
-    pub resumed: Vec<Paused>,
+    pub resumed: Vec<LeaseTasks>,
+    /// Tasks to be given back, as far as they have not begun.
+    pub recalled: Vec<LeaseTasks>,
     /// Leases to grant, or to add tasks to.
     pub grants: Vec<(AgentId, Lease)>,
     /// Marks to extend before more tasks can be leased.
@@ -59,10 +63,11 @@ pub fn place(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Place
     while grants.len() < MAX_GRANTS {
         let next = top_up(state, table, now_ms).or_else(|| new_lease(state, table, now_ms));
         let Some((agent, lease)) = next else { break };
-        table.grant(agent, &lease);
+        table.grant(agent, &lease, now_ms);
         grants.push((agent, lease));
     }
-    Placement { resumed, grants, extensions }
+    let recalled = recall::recall(state, table, now_ms);
+    Placement { resumed, recalled, grants, extensions }
 }
 
 /// More tasks for a lease that is half empty.
@@ -73,7 +78,7 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
         let first = *waiting.ranges().first()?;
         let (stage, _) = state.stage(held.stage)?;
         let agents = table.agents().values().filter(|agent| agent.connected).count();
-        let tasks = lease_tasks(queue, held.slots, &waiting, agents);
+        let tasks = lease_tasks(held.task_us_known(queue), held.slots, &waiting, agents);
         if stage.losses.contains_key(&first.start)
             || held.open.iter().any(|index| stage.losses.contains_key(&index))
             || held.open.len() > tasks / 2
@@ -149,7 +154,7 @@ fn lease_for(
         true => (1, 1),
         false => {
             let slots = room.min(first.len());
-            (slots, lease_tasks(queue, slots, &waiting, rooms.len()))
+            (slots, lease_tasks(queue.mean_task_us, slots, &waiting, rooms.len()))
         }
     };
     let range = lease_range(stage, first, tasks);
@@ -182,8 +187,8 @@ fn lease(
 
 /// How many tasks a lease of `slots` should hold: some time's worth, but a fair part of what is
 /// left, so that agents end a stage together.
-fn lease_tasks(queue: &StageQueue, slots: u32, waiting: &RangeSet, agents: usize) -> u32 {
-    let per_slot = match queue.mean_task_us {
+fn lease_tasks(mean_task_us: u64, slots: u32, waiting: &RangeSet, agents: usize) -> u32 {
+    let per_slot = match mean_task_us {
         0 => FIRST_TASKS_PER_SLOT,
         mean => (LEASE_TARGET_US / mean).max(1),
     };

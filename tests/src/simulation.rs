@@ -95,6 +95,8 @@ pub enum Fact {
     Drained,
     /// A task that ran was paused.
     Paused,
+    /// Tasks were recalled for an agent that had nothing to do.
+    Recalled,
     /// An agent could not reach the master for a while.
     CutOff,
     /// The master's clock jumped.
@@ -119,7 +121,7 @@ pub enum Fact {
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 19] = [
+    pub const ALL: [Fact; 20] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -129,6 +131,7 @@ impl Fact {
         Fact::Left,
         Fact::Drained,
         Fact::Paused,
+        Fact::Recalled,
         Fact::CutOff,
         Fact::ClockJump,
         Fact::Snapshot,

@@ -295,17 +295,15 @@ impl Lane {
         Some(turn)
     }
 
-    /// Takes the tasks out that have not begun.
-    pub(super) fn withdraw(&self) -> RangeSet {
-        let mut state = self.lock();
-        state.idle_since = Instant::now();
-        std::mem::take(&mut state.queued)
+    /// Takes tasks out, as far as they have not begun.
+    pub(super) fn withdraw(&self, tasks: &RangeSet) -> RangeSet {
+        self.lock().withdraw(tasks)
     }
 
     /// Lets these tasks stand still, and no others; takes those out that have not begun.
     pub(super) fn pause(&self, queue: &RunQueue, tasks: &RangeSet) -> RangeSet {
         let mut state = self.lock();
-        let LaneState { running, loops, queued, idle_since, .. } = &mut *state;
+        let LaneState { running, loops, .. } = &mut *state;
         for (index, running) in running {
             let paused = tasks.contains(*index);
             let changed = std::mem::replace(&mut running.paused, paused) != paused;
@@ -316,14 +314,7 @@ impl Lane {
                 (true, false) => queue.release(ticket),
             }
         }
-        let withdrawn: RangeSet = queued
-            .ranges()
-            .iter()
-            .flat_map(|range| tasks.within(*range).ranges().to_vec())
-            .collect();
-        queued.remove_all(&withdrawn);
-        *idle_since = Instant::now();
-        withdrawn
+        state.withdraw(tasks)
     }
 
     /// Takes what has finished, in the order in which it did.
@@ -397,6 +388,15 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, LaneState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LaneState {
+    fn withdraw(&mut self, tasks: &RangeSet) -> RangeSet {
+        let withdrawn = self.queued.intersection(tasks);
+        self.queued.remove_all(&withdrawn);
+        self.idle_since = Instant::now();
+        withdrawn
     }
 }
 

@@ -271,7 +271,7 @@ fn who_drains_finishes_what_has_begun_and_leaves() {
     let mut session = welcomed();
     grant(&mut session, lease(0, 10));
     let actions = receive(&mut session, MasterMessage::Drain(true), 1);
-    assert!(matches!(actions[..], [Action::Withdraw(LEASE)]), "{actions:?}");
+    assert!(matches!(actions[..], [Action::Withdraw(LEASE, _)]), "{actions:?}");
     let queued = RangeSet::from_iter([TaskRange::new(2, 10)]);
     let actions = session.step(Event::Withdrawn(vec![(LEASE, queued)]), Vec::new(), 1);
     assert_eq!(returned(&actions), [(TaskRange::new(2, 10), None)]);
@@ -283,6 +283,20 @@ fn who_drains_finishes_what_has_begun_and_leaves() {
     assert_eq!(pages(&actions), [(1, TaskRange::new(0, 2))]);
     let actions = receive(&mut session, MasterMessage::PagesStored(vec![1]), 10);
     assert!(says_goodbye(&actions));
+}
+
+#[test]
+fn recalled_tasks_go_back_as_far_as_they_have_not_begun() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 10));
+    let tasks = RangeSet::from_iter([TaskRange::new(5, 10)]);
+    let unknown = LeaseId { term: 1, seq: 99 };
+    let message = MasterMessage::Recall(vec![(LEASE, tasks.clone()), (unknown, tasks.clone())]);
+    let actions = receive(&mut session, message, 1);
+    assert!(matches!(&actions[..], [Action::Withdraw(LEASE, recalled)] if *recalled == tasks));
+    let queued = RangeSet::from_iter([TaskRange::new(6, 10)]);
+    let actions = session.step(Event::Withdrawn(vec![(LEASE, queued)]), Vec::new(), 1);
+    assert_eq!(returned(&actions), [(TaskRange::new(6, 10), None)]);
 }
 
 #[test]

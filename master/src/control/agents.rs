@@ -13,7 +13,7 @@ use weir_proto::{
     range::RangeSet,
 };
 use weir_scheduler::{
-    lease::{COOL_DOWN_MS, Paused},
+    lease::{COOL_DOWN_MS, LeaseTasks},
     state::AgentLife,
 };
 
@@ -96,16 +96,21 @@ impl Sessions {
         }
     }
 
-    /// Tells agents which tasks stand still.
-    pub(super) fn pause(&self, paused: Vec<Paused>, actions: &mut Vec<Action>) {
+    /// Tells agents of tasks of their leases, one message for each agent.
+    pub(super) fn tell(
+        &self,
+        message: fn(Vec<(LeaseId, RangeSet)>) -> MasterMessage,
+        told: Vec<LeaseTasks>,
+        actions: &mut Vec<Action>,
+    ) {
         let mut messages: BTreeMap<SessionId, Vec<(LeaseId, RangeSet)>> = BTreeMap::new();
-        for (agent, lease, tasks) in paused {
+        for (agent, lease, tasks) in told {
             if let Some(session) = self.sessions.get(&agent) {
                 messages.entry(*session).or_default().push((lease, tasks));
             }
         }
         for (session, leases) in messages {
-            actions.push(Action::ToAgent(session, MasterMessage::Pause(leases)));
+            actions.push(Action::ToAgent(session, message(leases)));
         }
     }
 
@@ -206,7 +211,7 @@ impl Control {
         let cluster = self.state.cluster.unwrap_or(ClusterId(0));
         let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
         actions.push(Action::ToAgent(session, welcome));
-        self.sessions.pause(paused, actions);
+        self.sessions.tell(MasterMessage::Pause, paused, actions);
         if self.state.is_draining(agent) {
             self.sessions.drain(agent, true, actions);
         }

@@ -99,6 +99,12 @@ pub struct HeldLease {
     pub(super) paused: RangeSet,
     /// What the agent then had to do before any can run, and since when.
     pub preparing: Option<(PrepareStep, u64)>,
+    /// When it last got tasks.
+    pub(super) granted_ms: u64,
+    /// When tasks were last recalled from it.
+    pub(crate) recalled_ms: Option<u64>,
+    /// Mean wall time of its tasks there, in microseconds; 0 before one has ended.
+    pub(super) mean_task_us: u64,
     /// Those whose results its agent has sent, and that are not committed yet.
     pub(super) sent: RangeSet,
     /// Tasks that its agent may run although their results came from elsewhere.
@@ -130,6 +136,29 @@ impl HeldLease {
             Some(_) => 0,
             None => self.slots_out(),
         }
+    }
+
+    /// How long a task of its stage takes there, in microseconds, as far as is known; or 0.
+    pub(crate) fn task_us_known(&self, queue: &StageQueue) -> u64 {
+        if self.mean_task_us > 0 { self.mean_task_us } else { queue.mean_task_us }
+    }
+
+    /// The same, at least: while none ends, each takes as long as it has been there.
+    pub(crate) fn task_us(&self, queue: &StageQueue, now_ms: u64) -> u64 {
+        match self.task_us_known(queue) {
+            0 => now_ms.saturating_sub(self.granted_ms).saturating_mul(1_000),
+            known => known,
+        }
+    }
+
+    /// Its last tasks, as far as they surely have not begun: an agent takes the first ones first.
+    pub(crate) fn queued(&self, most: u32) -> RangeSet {
+        self.open.last(self.queue_len().min(most))
+    }
+
+    /// How many tasks it has beside those that can run.
+    pub(crate) fn queue_len(&self) -> u32 {
+        self.open.len().saturating_sub(self.slots)
     }
 
     /// Tasks have a result. Its agent runs them all the same, unless the result is its own.

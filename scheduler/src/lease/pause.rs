@@ -7,22 +7,20 @@ use weir_proto::{
 
 use super::{HeldLease, LeaseTable};
 
-/// What an agent is to be told: which tasks of a lease stand still from now on.
-pub type Paused = (AgentId, LeaseId, RangeSet);
+/// What an agent is to be told of: tasks of one of its leases.
+pub type LeaseTasks = (AgentId, LeaseId, RangeSet);
 
 impl LeaseTable {
     /// Other tasks of a stage are to stand still than before. Those that run do so at once; those that
     /// are to go on wait for [`LeaseTable::resume`].
-    pub fn pause(&mut self, stage: StageId, paused: &RangeSet) -> Vec<Paused> {
+    pub fn pause(&mut self, stage: StageId, paused: &RangeSet) -> Vec<LeaseTasks> {
         let Some(queue) = self.stages.get_mut(&stage) else { return Vec::new() };
         queue.paused.clone_from(paused);
         let mut told = Vec::new();
         for id in &queue.leases {
             let Some(held) = self.leases.get_mut(id) else { continue };
             let before = held.paused.len();
-            for range in held.open.ranges() {
-                held.paused.insert_all(&paused.within(*range));
-            }
+            held.paused.insert_all(&held.open.intersection(paused));
             if held.paused.len() > before {
                 told.push((held.agent, *id, held.paused.clone()));
             }
@@ -32,13 +30,13 @@ impl LeaseTable {
     }
 
     /// Lets tasks go on that are to, as far as their agents have cores.
-    pub(crate) fn resume(&mut self) -> Vec<Paused> {
+    pub(crate) fn resume(&mut self) -> Vec<LeaseTasks> {
         let standing = self.leases.iter().filter(|(_, held)| !held.paused.is_empty());
         let standing: Vec<LeaseId> = standing.map(|(id, _)| *id).collect();
         standing.into_iter().filter_map(|id| self.resume_of(id)).collect()
     }
 
-    fn resume_of(&mut self, id: LeaseId) -> Option<Paused> {
+    fn resume_of(&mut self, id: LeaseId) -> Option<LeaseTasks> {
         let mut wanting = self.wanting(self.leases.get(&id)?);
         let mut resumed = false;
         while let Some(next) = wanting.take_first(1) {
@@ -65,7 +63,7 @@ impl LeaseTable {
     }
 
     /// Tasks of an agent that stand still, for it to be told again.
-    pub fn paused_on(&self, agent: AgentId) -> Vec<Paused> {
+    pub fn paused_on(&self, agent: AgentId) -> Vec<LeaseTasks> {
         let standing = self.leases_of(agent).filter(|(_, held)| !held.paused.is_empty());
         standing.map(|(id, held)| (agent, id, held.paused.clone())).collect()
     }

@@ -1,5 +1,7 @@
 //! A leader without a log: what is leased to whom, and that no task is lost or leased twice.
 
+mod makespan;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -188,6 +190,45 @@ fn a_paused_job_gives_its_cores_to_others_and_goes_on_when_one_is_free() {
     let placement = place(&leader.state, &mut leader.table, leader.now_ms);
     assert_eq!(placement.resumed, [(AgentId(1), id, RangeSet::new())]);
     leader.table.check_invariants(&leader.state);
+}
+
+#[test]
+fn what_waits_at_a_busy_agent_is_recalled_for_one_that_has_nothing_to_do() {
+    let mut leader = Leader::new();
+    leader.attach(1, 1);
+    let stage = leader.submit(4, 10);
+    leader.place();
+    leader.place();
+    let held: Vec<LeaseId> = leader.table.leases().keys().copied().collect();
+    let [id] = held[..] else { panic!("{held:?}") };
+    let all = leader.table.leases()[&id].open.clone();
+    assert!(all.len() > 1, "{all:?}");
+    leader.attach(2, 1);
+    // Whatever the leader has itself goes first.
+    leader.place();
+    let of_second = |leader: &Leader| {
+        let mut leases = leader.table.leases_of(AgentId(2));
+        leases.next().map(|(id, _)| id)
+    };
+    while let Some(second) = of_second(&leader) {
+        leader.finish(second, usize::MAX);
+        leader.place();
+    }
+
+    let recalled = |leader: &mut Leader| {
+        let placement = place(&leader.state, &mut leader.table, leader.now_ms);
+        leader.table.check_invariants(&leader.state);
+        placement.recalled
+    };
+    leader.table.measured(stage, 10_000);
+    assert_eq!(recalled(&mut leader), [], "it will be done soon");
+    (0..50).for_each(|_| leader.table.measured(stage, 60_000_000));
+    let [(AgentId(1), lease, tasks)] = &recalled(&mut leader)[..] else { panic!("none") };
+    assert_eq!((*lease, tasks), (id, &all.last((all.len() - 1).div_ceil(2))));
+    assert_eq!(recalled(&mut leader), [], "it has been asked");
+    leader.table.give_back(AgentId(1), id, tasks.ranges()[0], None);
+    let grants = leader.place();
+    assert_eq!(grants[0].0, AgentId(2));
 }
 
 #[test]

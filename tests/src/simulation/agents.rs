@@ -189,6 +189,7 @@ impl World {
             return;
         };
         trace!(self, "agent {agent} hears {message:?}");
+        self.counts.add(Fact::Recalled, matches!(message, MasterMessage::Recall(_)).into());
         self.step_agent(agent, Event::Received(message));
     }
 
@@ -278,9 +279,9 @@ impl World {
                         process.executor.stop(lease);
                     }
                 }
-                Action::Withdraw(lease) => {
+                Action::Withdraw(lease, tasks) => {
                     if let Some(process) = self.agents[agent].life(incarnation) {
-                        withdrawn.push((lease, process.executor.withdraw(lease)));
+                        withdrawn.push((lease, process.executor.withdraw(lease, &tasks)));
                     }
                 }
                 Action::Pause(lease, tasks) => {

@@ -102,9 +102,12 @@ impl Executor {
         self.finished.retain(|ended| ended.lease != id);
     }
 
-    /// Takes out what has not begun.
-    pub(super) fn withdraw(&mut self, id: LeaseId) -> RangeSet {
-        self.lanes.get_mut(&id).map(|lane| std::mem::take(&mut lane.queued)).unwrap_or_default()
+    /// Takes tasks out, as far as they have not begun.
+    pub(super) fn withdraw(&mut self, id: LeaseId, tasks: &RangeSet) -> RangeSet {
+        let Some(lane) = self.lanes.get_mut(&id) else { return RangeSet::new() };
+        let withdrawn = lane.queued.intersection(tasks);
+        lane.queued.remove_all(&withdrawn);
+        withdrawn
     }
 
     /// Lets these tasks stand still, and no others. Returns those that had not begun, which are taken
@@ -115,9 +118,7 @@ impl Executor {
         tasks: RangeSet,
     ) -> (RangeSet, u64, BTreeMap<u32, Attempt>) {
         let Some(lane) = self.lanes.get_mut(&id) else { return Default::default() };
-        let withdrawn =
-            tasks.ranges().iter().flat_map(|r| lane.queued.within(*r).ranges().to_vec());
-        let withdrawn: RangeSet = withdrawn.collect();
+        let withdrawn = lane.queued.intersection(&tasks);
         lane.queued.remove_all(&withdrawn);
         let new = |index: &&u32| tasks.contains(**index) && !lane.paused.contains(**index);
         let began = lane.running.keys().filter(new).count() as u64;

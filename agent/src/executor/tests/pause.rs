@@ -60,7 +60,7 @@ async fn what_has_not_begun_is_taken_back() {
     bench.executor.grant(&bench.lease(1, &burner(u64::MAX / 2), 10, 2));
     bench.until("two run", || bench.executor.running().len() == 2).await;
     assert_eq!(bench.executor.pause(ONLY, &tasks(1, 5)), tasks(2, 5));
-    assert_eq!(bench.executor.withdraw(ONLY), tasks(5, 10));
+    assert_eq!(bench.executor.withdraw(ONLY, &tasks(0, 10)), tasks(5, 10));
     assert_eq!(bench.executor.running().len(), 2);
 }
 
