@@ -17,6 +17,8 @@ mod config;
 
 mod connect;
 
+mod core_dumps;
+
 mod embed;
 
 mod events;

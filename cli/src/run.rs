@@ -22,7 +22,7 @@ use weir_sdk::{
 use crate::{
     config,
     connect::{Connection, MasterFlag},
-    exit,
+    core_dumps, exit,
     follow::{Follow, Followed, OnInterrupt, OutDir, follow},
     json,
     output::Show,
@@ -124,7 +124,11 @@ impl RunArgs {
             },
         };
         match follow(client, job, interrupts, plan).await {
-            Ok(Followed::Ended { view, tally }) => {
+            Ok(Followed::Ended { view, mut tally }) => {
+                if connection.is_own() {
+                    let client = client.in_namespace(view.summary.namespace.clone());
+                    core_dumps::keep(&client, &mut tally, self.json).await;
+                }
                 tell_end(&view, &tally, started.elapsed(), self.json, quiet)?;
                 if !quiet && self.out.is_none() && keeps_outputs(&view.spec) {
                     tell_outputs(job, connection.is_own());

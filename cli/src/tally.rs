@@ -1,6 +1,6 @@
 //! Adds up how the tasks of a job ended, in bounded memory however many there are. Pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use weir_sdk::{
     proto::{
@@ -38,6 +38,8 @@ pub(crate) struct Tally {
 struct Failure {
     outcome: Outcome,
     coredump: Option<StoredBlob>,
+    /// The file that the core dump was written to, if it was.
+    kept: Option<PathBuf>,
 }
 
 impl Tally {
@@ -78,7 +80,8 @@ impl Tally {
         let among_lowest = self.lowest.len() < MAX_TOLD
             || self.lowest.last_key_value().is_some_and(|(last, _)| task < *last);
         if among_lowest {
-            self.lowest.insert(task, Failure { outcome: outcome.clone(), coredump });
+            let failure = Failure { outcome: outcome.clone(), coredump, kept: None };
+            self.lowest.insert(task, failure);
             if self.lowest.len() > MAX_TOLD {
                 self.lowest.pop_last();
             }
@@ -118,11 +121,24 @@ impl Tally {
         self.first.map_or(exit::SUCCESS, |(_, code)| code)
     }
 
+    /// What the told failures left for a debugger.
+    pub(crate) fn core_dumps(&self) -> Vec<(u32, StoredBlob)> {
+        let left = |(task, failure): (&u32, &Failure)| Some((*task, failure.coredump?));
+        self.lowest.iter().filter_map(left).collect()
+    }
+
+    /// Notes that one of those is in a file now, which is told instead of where it was.
+    pub(crate) fn core_dump_is_in(&mut self, task: u32, file: PathBuf) {
+        if let Some(failure) = self.lowest.get_mut(&task) {
+            failure.kept = Some(file);
+        }
+    }
+
     /// A line for each of the lowest failures, its frames beneath a trap, and how many more there
     /// are. What a guest says itself by its exit code is left out of a `quiet` telling.
     pub(crate) fn failures(&self, quiet: bool) -> String {
         let mut told = String::new();
-        for (task, Failure { outcome, coredump }) in &self.lowest {
+        for (task, Failure { outcome, coredump, kept }) in &self.lowest {
             if quiet && matches!(outcome, Outcome::Failed { .. }) {
                 continue;
             }
@@ -132,7 +148,9 @@ impl Tally {
             }
             if let Some(StoredBlob { digest, size_bytes }) = coredump {
                 let size = short_bytes(*size_bytes);
-                told.push_str(&format!("    core dump: {digest} ({size})\n"));
+                let place = kept.as_ref().map(|path| path.display().to_string());
+                let place = place.unwrap_or_else(|| digest.to_string());
+                told.push_str(&format!("    core dump: {} ({size})\n", plain(&place)));
             }
         }
         let more = self.failed() as usize - self.lowest.len();
@@ -264,6 +282,11 @@ mod tests {
         let end = format!("and 4 more frames\n    core dump: {digest} (2.00 KiB)\n");
         assert!(told.ends_with(&end), "{told}");
         assert!(!told.contains('\x1b'));
+
+        assert_eq!(tally.core_dumps(), [(2, StoredBlob { digest, size_bytes: 2048 })]);
+        tally.core_dump_is_in(2, "core.2.wasm".into());
+        let told = tally.failures(true);
+        assert!(told.ends_with("    core dump: core.2.wasm (2.00 KiB)\n"), "{told}");
     }
 
     #[test]

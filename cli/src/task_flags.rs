@@ -68,7 +68,8 @@ pub(crate) struct TaskFlags {
     /// UDP and HTTP to a host, where `*` stands for any; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     allow: Vec<Capability>,
-    /// Keep a core dump of each task that traps: its memory and its call stack, as a blob
+    /// Keep a core dump of each task that traps: its memory and its call stack, as a blob;
+    /// `weir run` on a cluster of its own writes core.TASK.wasm instead
     #[arg(long)]
     coredump: bool,
     /// Which jobs of the namespace go first, -100 (last) to 100 (first) [default: 0]

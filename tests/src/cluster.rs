@@ -65,6 +65,12 @@ impl Weir {
         self
     }
 
+    /// In this directory.
+    pub fn current_dir(mut self, path: &Path) -> Weir {
+        self.command.current_dir(path);
+        self
+    }
+
     /// With this variable in its environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Weir {
         self.command.env(name, value);

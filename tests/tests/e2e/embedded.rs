@@ -1,6 +1,6 @@
 //! `weir run` where no cluster is: it starts one of its own.
 
-use std::net::TcpStream;
+use std::{fs, net::TcpStream};
 
 use weir_tests::{cluster::Weir, guests::guest};
 
@@ -27,8 +27,33 @@ fn a_run_without_a_cluster_starts_its_own_says_so_and_leaves_nothing() {
 
     assert_eq!(ran.stdout_text(), "hi\n");
     ran.says(&["no master at 127.0.0.1:7400", "cluster of my own"]);
-    let left: Vec<_> = std::fs::read_dir(tmp.path()).expect("the directory").collect();
+    let left: Vec<_> = fs::read_dir(tmp.path()).expect("the directory").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_run_without_a_cluster_keeps_core_dumps_in_files_and_overwrites_none() {
+    if a_cluster_is_here("a core dump without a cluster") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("core.1.wasm"), "mine").expect("a file");
+    let run = |flags: &[&str]| {
+        let run = Weir::new(["run", "--array", "2", "--coredump"]).args(flags).arg(guest("trap"));
+        run.args(["--", "unreachable"]).current_dir(dir.path()).run().exited_with(134)
+    };
+    let read = |name: &str| fs::read(dir.path().join(name)).expect("a file");
+
+    run(&[]).says(&["    core dump: core.0.wasm (", "    core dump: core.1.1.wasm ("]);
+    let again = run(&["--json"]).says(&["the core dump of task 0 is in core.0.1.wasm"]);
+
+    assert_eq!(read("core.1.wasm"), b"mine");
+    let dump = read("core.0.wasm");
+    assert!(dump.starts_with(b"\0asm"), "{} bytes", dump.len());
+    assert!(dump.windows(9).any(|window| window == b"corestack"), "{} bytes", dump.len());
+    assert_eq!(read("core.0.1.wasm"), dump, "the same trap leaves the same dump");
+    assert_eq!(again.json_lines()[0]["coredump"]["bytes"].as_u64(), Some(dump.len() as u64));
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 5);
 }
 
 #[test]
