@@ -3,10 +3,14 @@
 //! Each node's *virtual runtime* is the fuel that it has used, divided by its weight. From the root
 //! down, the child with the least of it goes first. So siblings that always have work use fuel in
 //! proportion to their weights, and what one does not use is shared by the others. Who was away, or is
-//! new, begins where the others are by now: it neither starves them nor hoards what it did not use.
+//! new, begins where the others are by now: it neither starves them nor hoards what it did not use. Who
+//! leaves and comes back begins no earlier than where it was.
 //! Workers and wakers are in `queue`.
 
 use std::collections::{BTreeSet, HashMap};
+
+/// Most groups, and most slots, of a group that are remembered after they have left.
+const MAX_LEFT: usize = 256;
 
 /// Virtual runtime of one fuel at weight 1: weights up to this do not round it to nothing.
 const UNIT: u128 = 1 << 20;
@@ -41,6 +45,14 @@ struct Node<W> {
     kind: Kind<W>,
 }
 
+/// What those had used who have left a group, as far as it is above its floor: who comes in their place
+/// begins there, or leaving and coming back would pay.
+#[derive(Default)]
+struct Left {
+    groups: HashMap<String, u128>,
+    slots: Vec<u128>,
+}
+
 /// The least goes first; of equals who has waited longest.
 type ReadyKey = (u128, u64, NodeId);
 
@@ -56,6 +68,7 @@ enum Kind<W> {
         ready: BTreeSet<ReadyKey>,
         /// What was least when one last went: who comes begins here. It never goes back.
         floor: u128,
+        left: Left,
     },
     Slot {
         work: Option<W>,
@@ -76,8 +89,8 @@ impl<W> FairTree<W> {
     /// differs from the one known is the one from now on.
     pub(super) fn enter(&mut self, path: &[Group]) -> NodeId {
         let parent = path.iter().fold(self.root, |parent, group| self.group(parent, group));
-        let floor = self.floor(parent);
-        self.add(parent, Node::slot(parent, floor))
+        let begins = self.begins(parent, None);
+        self.add(parent, Node::slot(parent, begins))
     }
 
     /// Takes a slot away, with its work if it has some, and groups that nobody is in any more.
@@ -88,6 +101,7 @@ impl<W> FairTree<W> {
         self.unready(slot);
         let node = self.nodes.remove(&slot)?;
         if let Some(parent) = node.parent {
+            self.remember(parent, None, node.virtual_runtime);
             self.lose_member(parent);
         }
         match node.kind {
@@ -175,8 +189,8 @@ impl<W> FairTree<W> {
             self.node_mut(known).weight = group.weight.max(1);
             return known;
         }
-        let floor = self.floor(parent);
-        let node = Node::group(Some(parent), group.name.clone(), group.weight.max(1), floor);
+        let begins = self.begins(parent, Some(&group.name));
+        let node = Node::group(Some(parent), group.name.clone(), group.weight.max(1), begins);
         let id = self.add(parent, node);
         if let Kind::Group { groups, .. } = &mut self.node_mut(parent).kind {
             groups.insert(group.name.clone(), id);
@@ -203,10 +217,11 @@ impl<W> FairTree<W> {
         let (empty, name) = (*members == 0, name.clone());
         let Some(parent) = self.nodes[&group].parent.filter(|_| empty) else { return };
         self.unready(group);
-        self.nodes.remove(&group);
+        let runtime = self.nodes.remove(&group).map_or(0, |node| node.virtual_runtime);
         if let Kind::Group { groups, .. } = &mut self.node_mut(parent).kind {
             groups.remove(&name);
         }
+        self.remember(parent, Some(name), runtime);
         self.lose_member(parent);
     }
 
@@ -242,6 +257,25 @@ impl<W> FairTree<W> {
         }
     }
 
+    /// Where a new member of a group begins; a group that was there before, by its name.
+    fn begins(&mut self, group: NodeId, name: Option<&str>) -> u128 {
+        let Kind::Group { floor, left, .. } = &mut self.node_mut(group).kind else {
+            unreachable!("nobody is in a slot");
+        };
+        let was = match name {
+            Some(name) => left.groups.remove(name),
+            None => left.take_least_slot(),
+        };
+        was.unwrap_or(0).max(*floor)
+    }
+
+    /// Remembers where somebody was who leaves a group.
+    fn remember(&mut self, group: NodeId, name: Option<String>, runtime: u128) {
+        if let Kind::Group { floor, left, .. } = &mut self.node_mut(group).kind {
+            left.remember(name, runtime, *floor);
+        }
+    }
+
     fn floor(&self, group: NodeId) -> u128 {
         match &self.nodes[&group].kind {
             Kind::Group { floor, .. } => *floor,
@@ -261,10 +295,31 @@ impl<W> FairTree<W> {
     }
 }
 
+impl Left {
+    /// Forgets who would begin at the floor anyway; beyond `MAX_LEFT`, whoever comes next to it.
+    fn remember(&mut self, name: Option<String>, runtime: u128, floor: u128) {
+        self.groups.retain(|_, runtime| *runtime > floor);
+        self.slots.retain(|runtime| *runtime > floor);
+        match name {
+            Some(name) if runtime > floor && self.groups.len() < MAX_LEFT => {
+                self.groups.insert(name, runtime);
+            }
+            None if runtime > floor && self.slots.len() < MAX_LEFT => self.slots.push(runtime),
+            Some(_) | None => {}
+        }
+    }
+
+    fn take_least_slot(&mut self) -> Option<u128> {
+        let (at, _) = self.slots.iter().enumerate().min_by_key(|(_, runtime)| **runtime)?;
+        Some(self.slots.swap_remove(at))
+    }
+}
+
 impl<W> Node<W> {
     fn group(parent: Option<NodeId>, name: String, weight: u32, virtual_runtime: u128) -> Node<W> {
         let (groups, ready) = (HashMap::new(), BTreeSet::new());
-        let kind = Kind::Group { groups, name, members: 0, ready, floor: 0 };
+        let left = Left::default();
+        let kind = Kind::Group { groups, name, members: 0, ready, floor: 0, left };
         Node { parent, weight, virtual_runtime, ready_as: None, kind }
     }
 

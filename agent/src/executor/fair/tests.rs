@@ -217,3 +217,30 @@ fn a_held_slot_is_passed_over_until_it_is_released() {
     tree.release(held);
     assert_eq!(tree.pop(), None, "it has no work");
 }
+
+#[test]
+fn who_leaves_and_comes_back_gets_no_more_than_who_stays() {
+    let own = path(&[("b", 1)]);
+    // Against another group, and against a slot of the same.
+    for other in [path(&[("a", 1)]), own.clone()] {
+        let mut tree = FairTree::new();
+        let stays = tree.enter(&other);
+        assert_eq!(tree.push(stays, 0), Ok(()));
+        let mut used = [0_u32, 0];
+        let mut comes = tree.enter(&own);
+        assert_eq!(tree.push(comes, 1), Ok(()));
+        for _ in 0..1_000 {
+            let (slot, who) = tree.pop().expect("both always have work");
+            tree.charge(slot, QUANTUM);
+            used[who] += 1;
+            if who == 1 {
+                tree.leave(comes);
+                comes = tree.enter(&own);
+                assert_eq!(tree.push(comes, 1), Ok(()));
+            } else {
+                assert_eq!(tree.push(stays, 0), Ok(()));
+            }
+        }
+        assert!(used[0].abs_diff(used[1]) <= 4, "{used:?}");
+    }
+}
