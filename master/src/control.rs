@@ -341,7 +341,8 @@ impl Control {
         self.node.tick();
         let Some(table) = &mut self.table else { return };
         table.settle(now_ms);
-        for agent in table.silent(now_ms) {
+        let missing = table.silent(now_ms).into_iter().chain(table.take_overdue());
+        for agent in missing.collect::<Vec<_>>() {
             self.lose(agent, now_ms);
         }
     }

@@ -51,6 +51,8 @@ pub struct LeaseTable {
     /// Live agents that have not attached to this leader yet, and until when it waits for them.
     awaited: BTreeSet<AgentId>,
     awaited_until_ms: u64,
+    /// Those that did not come in time, and that nobody took notice of yet.
+    overdue: Vec<AgentId>,
     /// Leases that ended, and that nobody took notice of yet.
     over: Vec<LeaseId>,
 }
@@ -132,7 +134,7 @@ impl LeaseTable {
         if !self.awaited.is_empty() && now_ms < self.awaited_until_ms {
             return;
         }
-        self.awaited.clear();
+        self.overdue.extend(std::mem::take(&mut self.awaited));
         let mut settled = Vec::new();
         for (id, queue) in self.stages.iter_mut().filter(|(_, queue)| !queue.uncertain.is_empty()) {
             let uncertain = std::mem::take(&mut queue.uncertain);
@@ -501,6 +503,11 @@ impl LeaseTable {
         let held = self.leases.get_mut(&lease)?;
         held.recalled_ms = Some(now_ms);
         Some(held)
+    }
+
+    /// Agents of an earlier leader that did not come in time, since this was last asked.
+    pub fn take_overdue(&mut self) -> Vec<AgentId> {
+        std::mem::take(&mut self.overdue)
     }
 
     /// Leases that ended since this was last asked, for whoever measures.
