@@ -139,7 +139,7 @@ fn tasks_line(job: &JobSummary) -> String {
         line.push_str(&format!(", {} cancelled", grouped(job.cancelled.into())));
     }
     if !job.status.ended() {
-        let waiting = job.open().saturating_sub(job.running);
+        let waiting = job.open().saturating_sub(job.running).saturating_sub(job.paused);
         let (running, waiting) = (grouped(job.running.into()), grouped(waiting.into()));
         line.push_str(&format!(", {running} running, {waiting} waiting"));
         if job.paused > 0 {
