@@ -44,6 +44,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Endpoint;
 use weir_proto::{
     agent::AgentDescription,
+    countable::Countables,
     id::{AgentId, Incarnation},
     limits::Resources,
 };
@@ -86,6 +87,8 @@ pub struct AgentConfig {
     pub cores: usize,
     /// Memory it lends, in bytes.
     pub memory_bytes: u64,
+    /// What else it lends.
+    pub countables: Countables,
     /// How it compiles modules.
     pub compiler: CompilerConfig,
     /// Most bytes of compiled modules that it keeps; a tenth of their disk, and at most 4 GiB, where
@@ -166,9 +169,13 @@ impl Agent {
         let remote = RemoteStore::new(endpoint.connect_lazy());
         let id = agent_id(&path.join("agent-id"))?;
         let cores = config.cores.clamp(1, 4096) as u32;
-        let resources = Resources { cpu_millis: cores * 1000, memory_bytes: config.memory_bytes };
+        let resources = Resources {
+            cpu_millis: cores * 1000,
+            memory_bytes: config.memory_bytes,
+            countables: config.countables,
+        };
         machine::raise_files();
-        let pool = Layout::new(resources, &Machine::this())?;
+        let pool = Layout::new(&resources, &Machine::this())?;
         let sandbox = Arc::new(Sandbox::laid_out(pool)?);
         let modules = Arc::new(ModuleCache::open_bounded(
             path.join("modules"),

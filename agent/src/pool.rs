@@ -79,7 +79,7 @@ impl Layout {
     ///
     /// # Errors
     /// When there is no room for what can be leased; the error tells what there is too little of.
-    pub fn new(resources: Resources, machine: &Machine) -> Result<Layout, LayoutError> {
+    pub fn new(resources: &Resources, machine: &Machine) -> Result<Layout, LayoutError> {
         let least = (resources.cpu_millis / MIN_CPU_MILLIS).clamp(1, MAX_SANDBOXES);
         let mut sandboxes = least.saturating_mul(2).min(MAX_SANDBOXES);
         let budgets = Budget::all(resources, machine);
@@ -162,7 +162,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn all(resources: Resources, machine: &Machine) -> Vec<Budget> {
+    fn all(resources: &Resources, machine: &Machine) -> Vec<Budget> {
         let tables = u64::from(TABLES_PER_MEMORY) * TABLE_SPACE;
         let stack = FIBER_STACK_BYTES as u64;
         let offered = resources.memory_bytes;

@@ -76,8 +76,8 @@ struct Agent {
 impl Agent {
     fn start(sandboxes: u32) -> Agent {
         let usual = Machine { mappings: Some(USUAL_MAPPINGS), ..Machine::this() };
-        let offered = Resources { cpu_millis: sandboxes * 10, memory_bytes: 1 << 30 };
-        let layout = Layout::new(offered, &usual).expect("a machine with room");
+        let offered = Resources::new(sandboxes * 10, 1 << 30);
+        let layout = Layout::new(&offered, &usual).expect("a machine with room");
         let sandbox = Arc::new(Sandbox::laid_out(layout).expect("a sandbox"));
         let dir = tempfile::tempdir().expect("a directory");
         let modules = ModuleCache::open(

@@ -236,7 +236,7 @@ impl Bench {
             count,
             kind: if array { TaskKind::Array } else { TaskKind::Plain },
             limits,
-            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            resources: Resources::new(1000, limits.memory_bytes),
             ..StageSpec::new("noop", self.module)
         };
         let namespace = self.client.namespace().clone();

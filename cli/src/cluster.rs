@@ -191,10 +191,12 @@ fn members_table(members: &[MemberView]) -> Table {
 fn agents_table(agents: &[&AgentView]) -> Table {
     let headings =
         ["AGENT", "NAME", "STATE", ">CORES", ">MEMORY", ">CORES USED", ">MEMORY USED", ">FUEL/S"];
-    let mut table = Table::new(&headings);
+    let named = agents.iter().any(|view| !view.agent.resources.countables.is_empty());
+    let headings = headings.into_iter().chain(named.then_some("OTHERS"));
+    let mut table = Table::new(&headings.collect::<Vec<_>>());
     for view in agents {
-        let has = view.agent.resources;
-        table.row([
+        let has = &view.agent.resources;
+        let row = [
             view.agent.id.to_string(),
             view.agent.name.clone(),
             view.life.word().to_owned(),
@@ -203,9 +205,20 @@ fn agents_table(agents: &[&AgentView]) -> Table {
             cores(view.used.cpu_millis),
             short_bytes(view.used.memory_bytes),
             short_count(view.agent.fuel_per_second),
-        ]);
+        ]
+        .into_iter()
+        .chain(named.then(|| countables(view)));
+        table.row(row);
     }
     table
+}
+
+/// What an agent has by name, and how much of that is in use: `gpu 1 of 4`.
+fn countables(view: &AgentView) -> String {
+    let used = &view.used.countables;
+    let each = view.agent.resources.countables.iter();
+    let each = each.map(|(name, count)| format!("{name} {} of {count}", used.count(name)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn cores(cpu_millis: u32) -> String {
@@ -233,11 +246,17 @@ mod tests {
             name: "pi\x07".to_owned(),
             architecture: "aarch64".to_owned(),
             profile: "weir-1".to_owned(),
-            resources: Resources { cpu_millis: 4500, memory_bytes: 4 << 30 },
+            resources: Resources {
+                countables: [("fpga", 1), ("gpu", 4)].into_iter().collect(),
+                ..Resources::new(4500, 4 << 30)
+            },
             fuel_per_second: 800_000_000,
             version: "0.1.0".to_owned(),
         };
-        let used = Resources { cpu_millis: 1000, memory_bytes: 64 << 20 };
+        let used = Resources {
+            countables: [("gpu", 3)].into_iter().collect(),
+            ..Resources::new(1000, 64 << 20)
+        };
         AgentView { agent, life: AgentLife::Live, leases: 1, used }
     }
 
@@ -278,6 +297,7 @@ mod tests {
             "4.5",
             "4.00 GiB",
             "800 M",
+            "fpga 0 of 1, gpu 3 of 4",
         ] {
             assert!(shown.contains(word), "{word} in {shown}");
         }

@@ -16,7 +16,10 @@ use weir_agent::{
     floor::floor_tasks_per_s,
 };
 use weir_master::{Master, MasterConfig};
-use weir_sdk::{Client, proto::limits::Limits};
+use weir_sdk::{
+    Client,
+    proto::{countable::Countables, limits::Limits},
+};
 
 use crate::{compile_module, machine};
 
@@ -34,6 +37,8 @@ pub(crate) struct Offer {
     pub(crate) cores: usize,
     /// Memory for tasks.
     pub(crate) memory_bytes: u64,
+    /// What else there is for them.
+    pub(crate) countables: Countables,
     /// What compiling one module may take.
     pub(crate) compile: CompileLimits,
     /// Most bytes of compiled modules; what is usual, where nothing is said.
@@ -51,6 +56,7 @@ impl Offer {
             name: name.unwrap_or_else(machine::name),
             cores: cores.unwrap_or_else(machine::cores),
             memory_bytes: memory_bytes.unwrap_or_else(machine::task_memory_bytes),
+            countables: Countables::new(),
             compile: CompileLimits {
                 memory_bytes: machine::compile_memory_bytes(),
                 ..CompileLimits::default()
@@ -182,11 +188,19 @@ pub(crate) async fn failure(master: &mut Master) -> anyhow::Error {
 /// When the data cannot be used.
 pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer) -> Result<Agent> {
     let about = format!("cannot start an agent with data in {}", data_dir.display());
-    let Offer { name, cores, memory_bytes, compile, module_cache_bytes } = offer;
+    let Offer { name, cores, memory_bytes, countables, compile, module_cache_bytes } = offer;
     let place = compile_module::in_a_child().context(about.clone())?;
     let compiler = CompilerConfig { place, limits: compile, cores };
-    let config =
-        AgentConfig { data_dir, master, name, cores, memory_bytes, compiler, module_cache_bytes };
+    let config = AgentConfig {
+        data_dir,
+        master,
+        name,
+        cores,
+        memory_bytes,
+        countables,
+        compiler,
+        module_cache_bytes,
+    };
     Agent::start(config).await.context(about)
 }
 

@@ -11,11 +11,19 @@ pub(crate) mod store;
 
 pub(crate) mod local;
 
+use std::collections::BTreeMap;
+
 use schemars::{Schema, schema_for};
+use weir_sdk::proto::countable::Countables;
 
 pub(crate) use self::task::{ended_line, result_line, submitted_line, verdict_line};
 
 use crate::bench;
+
+/// Countables by name.
+fn counts(countables: &Countables) -> BTreeMap<String, u32> {
+    countables.iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
 
 /// Makes the schema of a type.
 type MakeSchema = fn() -> Schema;

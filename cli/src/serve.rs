@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use weir_sdk::proto::{
+    countable::{Countable, Countables},
     job::MAX_NAME_BYTES,
     units::{parse_bytes, parse_duration},
 };
@@ -35,6 +36,9 @@ pub(crate) struct OfferFlags {
     /// Memory for tasks [default: three quarters of this machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory: Option<u64>,
+    /// What else tasks may take, such as `gpu=2`: counted, and not looked for; repeatable
+    #[arg(long, value_name = "NAME=COUNT")]
+    resource: Vec<Countable>,
     /// Processor time that compiling one module may take; a task whose module takes more ends as
     /// `compile_limit` [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = parse_compile_time)]
@@ -50,8 +54,9 @@ pub(crate) struct OfferFlags {
 }
 
 impl OfferFlags {
-    fn offer(&self, name: Option<String>) -> Offer {
+    fn offer(&self, name: Option<String>) -> Result<Offer> {
         let mut offer = Offer::new(name, self.cores.map(|cores| cores as usize), self.memory);
+        offer.countables = Countables::of(&self.resource).context("--resource cannot be used")?;
         if let Some(time) = self.compile_time {
             offer.compile.cpu_seconds = time.as_secs();
         }
@@ -59,7 +64,7 @@ impl OfferFlags {
             offer.compile.memory_bytes = bytes;
         }
         offer.module_cache_bytes = self.module_cache;
-        offer
+        Ok(offer)
     }
 }
 
@@ -107,7 +112,7 @@ pub(crate) struct MasterArgs {
 #[command(after_help = "\
 Examples:
   weir agent --data-dir data --master http://10.0.0.1:7400
-  weir agent --data-dir data --cores 4 --memory 8GiB --name big")]
+  weir agent --data-dir data --cores 4 --memory 8GiB --name big --resource gpu=1")]
 pub(crate) struct AgentArgs {
     /// Address of the cluster's master, such as `http://10.0.0.1:7400` [default: WEIR_MASTER, or
     /// the setting `master`]
@@ -158,7 +163,7 @@ pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode> {
         args.listen
     );
     let mut interrupts = Interrupts::listen()?;
-    let offer = args.offer.offer(None);
+    let offer = args.offer.offer(None)?;
     if args.ephemeral {
         let own = Ephemeral::start(args.listen, offer).await?;
         let (cluster, data) = own.into_parts();
@@ -210,7 +215,7 @@ pub(crate) async fn master(args: MasterArgs) -> Result<ExitCode> {
 /// When it does not start.
 pub(crate) async fn agent(args: AgentArgs) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
-    let offer = args.offer.offer(args.name);
+    let offer = args.offer.offer(args.name)?;
     let named = args.master.as_deref().or_else(|| config::current().named_master());
     let named = named.context(
         "no master is named; name it with --master URL, WEIR_MASTER or `weir config set master URL`",

@@ -11,6 +11,7 @@ use weir_sdk::{
     plan::{InputPlan, JobPlan, OutputsPlan, StagePlan, StdinPlan, TasksPlan},
     proto::{
         capability::Capability,
+        countable::{Countable, Countables},
         job::{InputSource, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS, guest_path_problem},
         limits::{Limits, Resources},
         manifest::item_problem,
@@ -68,6 +69,9 @@ pub(crate) struct TaskFlags {
     /// UDP and HTTP to a host, where `*` stands for any; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     allow: Vec<Capability>,
+    /// Take so many of what agents have by name, for each running task; repeatable
+    #[arg(long, value_name = "NAME=COUNT")]
+    resource: Vec<Countable>,
     /// Keep a core dump of each task that traps: its memory and its call stack, as a blob;
     /// `weir run` on a cluster of its own writes core.TASK.wasm instead
     #[arg(long)]
@@ -229,6 +233,7 @@ impl TaskFlags {
             ("--retries", self.retries.is_some()),
             ("--seed", self.seed.is_some()),
             ("--allow", !self.allow.is_empty()),
+            ("--resource", !self.resource.is_empty()),
             ("--coredump", self.coredump),
             ("an argument after --", !self.args.is_empty()),
         ];
@@ -256,7 +261,7 @@ impl TaskFlags {
             inputs,
             stdin: self.stdin(spooled)?,
             limits,
-            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            resources: self.resources(limits.memory_bytes)?,
             success_codes: Vec::new(),
             outputs: OutputsPlan::Nothing,
             retries: self.retries.unwrap_or(0),
@@ -342,6 +347,12 @@ impl TaskFlags {
         Ok(StdinPlan::Source(source))
     }
 
+    /// A core, the memory of its limits, and what is asked for by name.
+    fn resources(&self, memory_bytes: u64) -> Result<Resources> {
+        let countables = Countables::of(&self.resource).context("--resource cannot be used")?;
+        Ok(Resources { countables, ..Resources::new(1000, memory_bytes) })
+    }
+
     fn limits(&self) -> Limits {
         let usual = Limits::default();
         let timeout = self.timeout.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -414,6 +425,16 @@ mod tests {
         assert!(parse_retries("101").is_err());
         assert_eq!(parse_priority("-100"), Ok(-100));
         assert!(parse_priority("101").is_err());
+    }
+
+    #[test]
+    fn resources_have_names_and_each_comes_once() {
+        let asked = plan(&["--resource", "gpu=2", "--resource", "licence=1", "--memory", "1MiB"]);
+        let resources = asked.expect("a plan").stage.resources;
+        assert_eq!(resources.to_string(), "1 core, 1.00 MiB and gpu=2 licence=1");
+        let twice = plan(&["--resource", "gpu=1", "--resource", "gpu=2"]).expect_err("twice");
+        assert!(twice.contains("gpu is given twice"), "{twice}");
+        assert!(plan(&["--resource", "gpu"]).expect_err("no count").contains("NAME=COUNT"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an agent says of itself, and the messages of a session between agent and leader.
 
 use crate::{
+    countable::Countables,
     id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, StageId, TaskId},
     lease::{Lease, LeaseMarks},
     limits::Resources,
@@ -128,6 +129,7 @@ impl From<AgentDescription> for wire::AgentDescription {
             memory_bytes: agent.resources.memory_bytes,
             fuel_per_second: agent.fuel_per_second,
             version: agent.version,
+            countables: agent.resources.countables.to_wire(),
         }
     }
 }
@@ -151,7 +153,11 @@ impl TryFrom<wire::AgentDescription> for AgentDescription {
             name: wire.name,
             architecture: wire.architecture,
             profile: wire.profile,
-            resources: Resources { cpu_millis: wire.cpu_millis, memory_bytes: wire.memory_bytes },
+            resources: Resources {
+                cpu_millis: wire.cpu_millis,
+                memory_bytes: wire.memory_bytes,
+                countables: Countables::try_from(wire.countables)?,
+            },
             fuel_per_second: wire.fuel_per_second,
             version: wire.version,
         })
@@ -327,5 +333,49 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
                 MasterMessage::Recall(tasks_from_wire(leases)?)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description() -> AgentDescription {
+        AgentDescription {
+            id: AgentId(1),
+            incarnation: Incarnation(2),
+            name: "rack-1".to_owned(),
+            architecture: "x86_64".to_owned(),
+            profile: "weir-1".to_owned(),
+            resources: Resources {
+                countables: [("gpu", 4)].into_iter().collect(),
+                ..Resources::new(8_000, 1 << 34)
+            },
+            fuel_per_second: 5,
+            version: "0.1.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_agent_reads_back_as_it_was_written() {
+        let wire = wire::AgentDescription::from(description());
+        assert_eq!(AgentDescription::try_from(wire), Ok(description()));
+    }
+
+    #[test]
+    fn an_agent_of_before_there_were_countables_has_none() {
+        let mut wire = wire::AgentDescription::from(description());
+        wire.countables.clear();
+        let read = AgentDescription::try_from(wire).expect("an agent");
+        assert_eq!(read.resources, Resources::new(8_000, 1 << 34));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused() {
+        for (name, count) in [("gpu", 0), ("", 1), ("cpu", 1), ("a\u{1b}[m", 1)] {
+            let mut wire = wire::AgentDescription::from(description());
+            wire.countables = vec![wire::Countable { name: name.to_owned(), count }];
+            assert!(AgentDescription::try_from(wire).is_err(), "{name:?}={count}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     capability::{Capabilities, Capability, MAX_CAPABILITIES},
     digest::Digest,
     id::Namespace,
-    limits::{Limits, MIN_CPU_MILLIS, Resources},
+    limits::{Limits, Resources},
     malformed::{Malformed, required},
     manifest::ITEM_DIR,
     text::plain,
@@ -177,7 +177,7 @@ impl StageSpec {
             count: 1,
             kind: TaskKind::Plain,
             limits,
-            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            resources: Resources::new(1000, limits.memory_bytes),
             success_codes: Vec::new(),
             retries: 0,
             keep: Keep::Nothing,
@@ -331,12 +331,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     if !(1..=MAX_TASKS).contains(&wire.count) {
         problems.push(format!("count is {}; it must be 1 to {MAX_TASKS}", wire.count));
     }
-    let resources = Resources::from(required(wire.resources, "resources")?);
-    if resources.cpu_millis < MIN_CPU_MILLIS {
-        let cpu = resources.cpu_millis;
-        problems
-            .push(format!("resource cpu_millis is {cpu}; it must be at least {MIN_CPU_MILLIS}"));
-    }
+    let resources = Resources::parse(wire.resources, problems)?;
     for arg in &wire.args {
         if arg.contains('\0') {
             problems.push(format!("argument {arg:?} contains a zero byte"));
@@ -498,6 +493,10 @@ mod tests {
             count: 3,
             kind: TaskKind::Foreach { manifest: Digest::of(b"manifest") },
             stdin: Stdin::Item,
+            resources: Resources {
+                countables: [("gpu", 2), ("licence", 1)].into_iter().collect(),
+                ..Resources::new(500, 1 << 20)
+            },
             success_codes: vec![10],
             retries: 2,
             keep: Keep::Paths(vec!["a/b".to_owned()]),
@@ -526,6 +525,9 @@ mod tests {
         wire.stages[0].count = 0;
         wire.stages[0].inputs[0].path = "/etc/../passwd".to_owned();
         wire.stages[0].limits = Some(wire::Limits::default());
+        let gpu = wire::Countable { name: "GPU".to_owned(), count: 1 };
+        wire.stages[0].resources =
+            Some(wire::Resources { cpu_millis: 9, memory_bytes: 1, countables: vec![gpu] });
         wire.stages[0].manifest = None;
         wire.stages[0].retries = 1_000;
         wire.stages[0].keep_paths = vec!["/etc".to_owned()];
@@ -538,6 +540,8 @@ mod tests {
             "fuel",
             "memory_bytes",
             "timeout_ms",
+            "cpu_millis is 9",
+            "\"GPU\"",
             "no items",
             "retries",
             "\"/etc\"",

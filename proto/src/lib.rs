@@ -15,6 +15,8 @@ pub mod range;
 
 pub mod limits;
 
+pub mod countable;
+
 pub mod capability;
 
 pub mod network;

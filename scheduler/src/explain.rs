@@ -62,8 +62,8 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
     if agents.peek().is_none() {
         return Some(WaitReason::Draining);
     }
-    if agents.all(|agent| agent.description.resources.slots(spec.resources) == 0) {
-        return Some(WaitReason::TooLarge { needs: spec.resources });
+    if agents.all(|agent| agent.description.resources.slots(&spec.resources) == 0) {
+        return Some(WaitReason::TooLarge { needs: spec.resources.clone() });
     }
     Some(WaitReason::Busy)
 }

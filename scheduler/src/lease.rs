@@ -218,8 +218,8 @@ impl LeaseTable {
             surplus.insert(TaskRange::single(*index));
         }
         let wanted = !open.is_empty();
-        let has = self.agents.get(&agent).map(|agent| agent.description.resources);
-        let most = has.map_or(1, |has| has.slots(spec.resources).max(1));
+        let has = self.agents.get(&agent).map(|agent| &agent.description.resources);
+        let most = has.map_or(1, |has| has.slots(&spec.resources).max(1));
         let mut paused = marks.paused;
         paused.insert_all(&queue.paused);
         let held = HeldLease {
@@ -230,7 +230,7 @@ impl LeaseTable {
             recalled_ms: None,
             mean_task_us: marks.mean_task_us,
             slots: marks.slots.clamp(1, most),
-            each: spec.resources,
+            each: spec.resources.clone(),
             open,
             started: marks.started,
             preparing: None,
@@ -537,7 +537,7 @@ impl LeaseTable {
             agent,
             stage: lease.stage,
             slots: lease.slots,
-            each: lease.spec.resources,
+            each: lease.spec.resources.clone(),
             open: RangeSet::new(),
             started: Vec::new(),
             paused: RangeSet::new(),

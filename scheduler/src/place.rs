@@ -103,10 +103,10 @@ fn takes_more(state: &ClusterState, table: &LeaseTable, agent: AgentId) -> bool 
 /// few tasks got few slots: that one runs out, and a wider one follows.
 fn fits_more(table: &LeaseTable, held: &HeldLease, tasks: u32) -> bool {
     let Some(agent) = table.agents().get(&held.agent) else { return false };
-    let has = agent.description.resources;
-    let narrow = held.slots < has.slots(held.each).min(tasks);
-    let more = held.each.times(held.slots).without(held.used());
-    agent.connected && !narrow && has.without(table.used(held.agent)).covers(more)
+    let has = &agent.description.resources;
+    let narrow = held.slots < has.slots(&held.each).min(tasks);
+    let more = held.each.times(held.slots).without(&held.used());
+    agent.connected && !narrow && has.without(&table.used(held.agent)).covers(&more)
 }
 
 /// Whether a stage that goes before this lease's could use its agent, were it free.
@@ -115,7 +115,7 @@ fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLeas
     table.order().take_while(|other| table.goes_before(*other, held.stage)).any(|other| {
         state
             .stage(other)
-            .is_some_and(|(_, spec)| agent.description.resources.slots(spec.resources) > 0)
+            .is_some_and(|(_, spec)| agent.description.resources.slots(&spec.resources) > 0)
     })
 }
 
@@ -124,7 +124,7 @@ fn new_lease(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(A
     let open = table.agents().iter();
     let open = open.filter(|(id, agent)| agent.connected && takes_more(state, table, **id));
     let rooms: Vec<(AgentId, Resources)> = open
-        .map(|(id, agent)| (*id, agent.description.resources.without(table.used(*id))))
+        .map(|(id, agent)| (*id, agent.description.resources.without(&table.used(*id))))
         .filter(|(_, room)| room.cpu_millis > 0)
         .collect();
     if rooms.is_empty() {
@@ -143,7 +143,7 @@ fn lease_for(
     let (stage, spec) = state.stage(id)?;
     let queue = table.stages().get(&id)?;
     let fitting = rooms.iter().filter(|(agent, _)| !queue.is_cooling(*agent, now_ms));
-    let fitting = fitting.map(|(agent, room)| (room.slots(spec.resources), *agent));
+    let fitting = fitting.map(|(agent, room)| (room.slots(&spec.resources), *agent));
     let (room, agent) = fitting
         .filter(|(slots, _)| *slots > 0)
         .max_by_key(|(slots, agent)| (*slots, Reverse(*agent)))?;
@@ -218,11 +218,8 @@ fn extensions(table: &LeaseTable) -> Vec<(StageId, u32)> {
 }
 
 /// The most of each resource that any of these agents has; `None` without agents.
-pub fn largest_agent<'a>(agents: impl Iterator<Item = &'a AgentDescription>) -> Option<Resources> {
-    agents.map(|agent| agent.resources).reduce(|most, has| Resources {
-        cpu_millis: most.cpu_millis.max(has.cpu_millis),
-        memory_bytes: most.memory_bytes.max(has.memory_bytes),
-    })
+pub fn most_of_each<'a>(agents: impl Iterator<Item = &'a AgentDescription>) -> Option<Resources> {
+    agents.map(|agent| agent.resources.clone()).reduce(|most, has| most.most(&has))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(crate) fn spec(count: u32, memory_mib: u64) -> JobSpec {
     let stage = StageSpec {
         count,
         kind: TaskKind::Array,
-        resources: Resources { cpu_millis: 1000, memory_bytes: memory_mib * MIB },
+        resources: Resources::new(1000, memory_mib * MIB),
         ..StageSpec::new("main", Digest::of(b"module"))
     };
     let namespace = Namespace::default_namespace();
@@ -30,7 +30,7 @@ pub(crate) fn agent(id: u64, cores: u32) -> AgentDescription {
         name: "a".to_owned(),
         architecture: "x86_64".to_owned(),
         profile: "weir-1".to_owned(),
-        resources: Resources { cpu_millis: cores * 1000, memory_bytes: 1024 * MIB },
+        resources: Resources::new(cores * 1000, 1024 * MIB),
         fuel_per_second: 1,
         version: "0".to_owned(),
     }

@@ -129,7 +129,7 @@ impl StagePlan {
             inputs: Vec::new(),
             stdin: StdinPlan::Nothing,
             limits,
-            resources: Resources { cpu_millis: 1000, memory_bytes: limits.memory_bytes },
+            resources: Resources::new(1000, limits.memory_bytes),
             success_codes: Vec::new(),
             outputs: OutputsPlan::Nothing,
             retries: 0,

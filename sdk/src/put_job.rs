@@ -93,7 +93,7 @@ impl Client {
             count,
             kind,
             limits: plan.limits,
-            resources: plan.resources,
+            resources: plan.resources.clone(),
             success_codes: plan.success_codes.clone(),
             retries: plan.retries,
             keep: match &plan.outputs {

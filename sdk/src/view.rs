@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use weir_proto::{
     agent::AgentDescription,
+    countable::Countables,
     id::{ClusterId, JobId, Namespace, NodeId},
     job::JobSpec,
     lease::Preparing,
@@ -435,6 +436,7 @@ impl TryFrom<wire::AgentView> for AgentView {
             used: Resources {
                 cpu_millis: wire.used_cpu_millis,
                 memory_bytes: wire.used_memory_bytes,
+                countables: Countables::try_from(wire.used_countables)?,
             },
         })
     }

@@ -31,6 +31,9 @@ mod agents;
 #[path = "e2e/pause.rs"]
 mod pause;
 
+#[path = "e2e/resources.rs"]
+mod resources;
+
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
 

@@ -5,7 +5,7 @@ use super::*;
 const GIB: u64 = 1 << 30;
 
 fn offer(cores: u32, memory_bytes: u64) -> Resources {
-    Resources { cpu_millis: cores * 1000, memory_bytes }
+    Resources::new(cores * 1000, memory_bytes)
 }
 
 /// A server as Linux sets it up.
@@ -27,19 +27,19 @@ fn mappings(layout: Layout) -> u64 {
 }
 
 fn refused(resources: Resources, machine: Machine) -> LayoutError {
-    Layout::new(resources, &machine).expect_err("it does not fit")
+    Layout::new(&resources, &machine).expect_err("it does not fit")
 }
 
 #[test]
 fn a_small_offer_has_room_for_paused_tasks_and_for_modules_with_two_memories() {
-    let layout = Layout::new(offer(2, 4 * GIB), &server()).expect("it fits");
+    let layout = Layout::new(&offer(2, 4 * GIB), &server()).expect("it fits");
     assert_eq!((layout.sandboxes, layout.memories, layout.tables), (400, 800, 1_600));
     assert_eq!(layout.kept_bytes, MAX_KEPT_BYTES);
 }
 
 #[test]
 fn ten_thousand_sandboxes_fit_the_usual_mappings() {
-    let layout = Layout::new(offer(100, 256 * GIB), &server()).expect("it fits");
+    let layout = Layout::new(&offer(100, 256 * GIB), &server()).expect("it fits");
     assert_eq!(layout.sandboxes, 10_000);
     assert!(layout.memories >= 10_000, "{layout:?}");
     assert!((65_000..=65_530).contains(&mappings(layout)), "{layout:?}");
@@ -47,15 +47,15 @@ fn ten_thousand_sandboxes_fit_the_usual_mappings() {
 
 #[test]
 fn more_cores_than_sandboxes_can_be_leased_on_change_nothing() {
-    let hundred = Layout::new(offer(100, GIB), &server());
-    assert_eq!(Layout::new(offer(4096, GIB), &server()), hundred);
+    let hundred = Layout::new(&offer(100, GIB), &server());
+    assert_eq!(Layout::new(&offer(4096, GIB), &server()), hundred);
     assert!(hundred.is_ok());
 }
 
 #[test]
 fn a_pool_takes_what_there_is_between_the_least_and_the_usual() {
     let machine = Machine { mappings: Some(OTHER_MAPPINGS + 6 * 250), ..server() };
-    let layout = Layout::new(offer(2, GIB), &machine).expect("200 fit");
+    let layout = Layout::new(&offer(2, GIB), &machine).expect("200 fit");
     assert_eq!((layout.sandboxes, layout.memories), (250, 250));
 }
 
@@ -71,7 +71,7 @@ fn every_budget_that_is_one_too_small_refuses_by_its_name() {
         commit_bytes: Some(GIB + 200 * (stack + tables)),
         files: Some(OTHER_FILES + 200),
     };
-    let layout = Layout::new(offer(2, GIB), &exactly).expect("200 fit");
+    let layout = Layout::new(&offer(2, GIB), &exactly).expect("200 fit");
     assert_eq!((layout.sandboxes, layout.memories), (200, 200));
     let less = |there: Option<u64>| there.map(|there| there - 1);
     for (machine, scarce) in [
@@ -102,22 +102,22 @@ fn a_refusal_says_what_is_there_and_what_to_do() {
          vm.max_map_count to 42496, or offer fewer cores with --cores"
     );
     let raised = Machine { mappings: Some(42_496), ..server() };
-    assert!(Layout::new(offer(64, GIB), &raised).is_ok(), "what it asks for is enough");
+    assert!(Layout::new(&offer(64, GIB), &raised).is_ok(), "what it asks for is enough");
 }
 
 #[test]
 fn an_offer_of_all_that_can_be_counted_is_refused_without_overflow() {
-    let most = Resources { cpu_millis: u32::MAX, memory_bytes: u64::MAX };
+    let most = Resources::new(u32::MAX, u64::MAX);
     let strict = Machine { commit_bytes: Some(8 * GIB), memory_bytes: None, ..server() };
-    assert_eq!(refused(most, server()).scarce, Scarce::Memory);
-    assert_eq!(refused(most, strict).scarce, Scarce::Commit);
-    assert!(Layout::new(most, &Machine::default()).is_ok(), "nothing says what there is");
+    assert_eq!(refused(most.clone(), server()).scarce, Scarce::Memory);
+    assert_eq!(refused(most.clone(), strict).scarce, Scarce::Commit);
+    assert!(Layout::new(&most, &Machine::default()).is_ok(), "nothing says what there is");
 }
 
 #[test]
 fn what_idle_slots_keep_is_a_small_part_of_a_small_machine() {
     let small = Machine { memory_bytes: Some(GIB), ..server() };
-    let layout = Layout::new(offer(4, GIB / 2), &small).expect("it fits");
+    let layout = Layout::new(&offer(4, GIB / 2), &small).expect("it fits");
     let kept = layout.kept_bytes * u64::from(layout.memories + layout.tables);
     assert!(kept <= GIB / 16 && layout.kept_bytes >= 4096, "{layout:?} keep {kept}");
 }

@@ -21,7 +21,7 @@ fn agent() -> AgentDescription {
         name: "a".to_owned(),
         architecture: "x86_64".to_owned(),
         profile: "weir-1".to_owned(),
-        resources: Resources { cpu_millis: 2000, memory_bytes: 1 << 30 },
+        resources: Resources::new(2000, 1 << 30),
         fuel_per_second: 1,
         version: "0".to_owned(),
     }

@@ -1,6 +1,6 @@
 //! The cluster, its masters, its agents and what happens to it, as `--json` prints them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -8,6 +8,8 @@ use weir_sdk::{
     event::{ClusterEvent, Happened},
     view::{AgentView, ClusterStatus, MemberView},
 };
+
+use super::counts;
 
 /// How the cluster is, as `cluster status` prints it.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -84,6 +86,10 @@ pub(crate) struct Agent {
     used_cpu_millis: u32,
     /// Bytes of memory in use.
     used_memory_bytes: u64,
+    /// What it offers by name: so many of each.
+    countables: BTreeMap<String, u32>,
+    /// How many of those are in use; a name of which none is, is absent.
+    used_countables: BTreeMap<String, u32>,
     /// Leases it holds.
     leases: u32,
     /// Fuel that one of its cores uses in a second.
@@ -189,6 +195,8 @@ impl From<&AgentView> for Agent {
             memory_bytes: view.agent.resources.memory_bytes,
             used_cpu_millis: view.used.cpu_millis,
             used_memory_bytes: view.used.memory_bytes,
+            countables: counts(&view.agent.resources.countables),
+            used_countables: counts(&view.used.countables),
             leases: view.leases,
             fuel_per_second: view.agent.fuel_per_second,
         }

@@ -1,6 +1,6 @@
 //! Jobs as `--json` prints them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use weir_sdk::{
     view::{JobSummary, JobView, PreparingView, StageView},
 };
 
+use super::counts;
 use crate::rate::Rate;
 
 /// A job in a line, as `job ls` prints it.
@@ -114,6 +115,8 @@ struct Stage {
     cpu_millis: u32,
     /// Bytes of memory for each running task.
     memory_bytes: u64,
+    /// What each running task takes by name: so many of each.
+    countables: BTreeMap<String, u32>,
     /// Exit codes besides 0 that are success.
     success_codes: Vec<i32>,
     /// How often a task that fails is run again.
@@ -263,6 +266,7 @@ impl From<(&StageSpec, &StageView)> for Stage {
             },
             cpu_millis: spec.resources.cpu_millis,
             memory_bytes: spec.resources.memory_bytes,
+            countables: counts(&spec.resources.countables),
             success_codes: spec.success_codes.clone(),
             retries: spec.retries,
             keep_out: spec.keep != Keep::Nothing,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::Pin};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
-use weir_proto::{command::Change, event::Position, id::AgentId, limits::Resources, wire};
+use weir_proto::{command::Change, event::Position, id::AgentId, wire};
 use weir_scheduler::{
     snapshot,
     state::{AgentLife, AgentRecord},
@@ -52,14 +52,14 @@ impl wire::cluster_server::Cluster for ClusterService {
             let agents = state.agents.values().map(|agent| {
                 let id = agent.description.id;
                 let table = control.table();
-                let none = Resources { cpu_millis: 0, memory_bytes: 0 };
-                let used = table.map_or(none, |table| table.used(id));
+                let used = table.map(|table| table.used(id)).unwrap_or_default();
                 wire::AgentView {
                     agent: Some(agent.description.clone().into()),
                     life: life(agent).into(),
                     leases: table.map_or(0, |table| table.leases_of(id).count() as u32),
                     used_cpu_millis: used.cpu_millis,
                     used_memory_bytes: used.memory_bytes,
+                    used_countables: used.countables.to_wire(),
                 }
             });
             let leads = control.table().is_some();

@@ -19,7 +19,7 @@ use weir_proto::{
     range::RangeSet,
     wire,
 };
-use weir_scheduler::{place::largest_agent, state::Job};
+use weir_scheduler::{place::most_of_each, state::Job};
 use weir_store::blobs::{BlobStore, GetError};
 
 use super::{
@@ -61,7 +61,7 @@ impl JobsService {
             }
             self.check_manifest(&spec.namespace, stage).await?;
             self.check_module(&spec.namespace, stage.module).await?;
-            self.check_size(stage.resources)?;
+            self.check_size(&stage.resources)?;
         }
         Ok(())
     }
@@ -110,17 +110,25 @@ impl JobsService {
     }
 
     /// A job that no agent could ever run is refused while there are agents to compare with.
-    fn check_size(&self, needs: Resources) -> Result<(), Status> {
+    fn check_size(&self, needs: &Resources) -> Result<(), Status> {
         let state = self.master.state();
-        let staying = state.live_agents().filter(|agent| !agent.draining);
-        let agents = staying.map(|agent| &agent.description);
-        match largest_agent(agents) {
-            Some(largest) if largest.slots(needs) == 0 => Err(Status::invalid_argument(format!(
-                "a task needs {needs}, and no agent is as large: the largest has {largest}; \
-                 lower the limits or add a larger agent"
-            ))),
-            _ => Ok(()),
+        let agents = || {
+            let staying = state.live_agents().filter(|agent| !agent.draining);
+            staying.map(|agent| &agent.description)
+        };
+        let Some(most) = most_of_each(agents()) else { return Ok(()) };
+        if agents().any(|agent| agent.resources.slots(needs) > 0) {
+            return Ok(());
         }
+        // One may have the memory, and another one what has a name.
+        let there = match most.slots(needs) {
+            0 => format!("the largest has {most}"),
+            _ => format!("the most that one has of each is {most}, but none has it all"),
+        };
+        Err(Status::invalid_argument(format!(
+            "a task needs {needs}, and no agent is as large: {there}; lower the limits or add a \
+             larger agent"
+        )))
     }
 
     fn job(&self, id: JobId) -> Result<Arc<Job>, Status> {

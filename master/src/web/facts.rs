@@ -55,7 +55,7 @@ pub(super) struct Soft {
 }
 
 /// What an attached agent is used for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct AgentUse {
     pub(super) used: Resources,
     pub(super) leases: u32,
@@ -142,7 +142,7 @@ impl Facts {
         };
         for agent in self.state.agents.values() {
             let AgentLife::Live { .. } = agent.life else { continue };
-            let (id, has) = (agent.description.id, agent.description.resources);
+            let (id, has) = (agent.description.id, &agent.description.resources);
             reading.cpu_millis += u64::from(has.cpu_millis);
             reading.memory_bytes = reading.memory_bytes.saturating_add(has.memory_bytes);
             if let Some(usage) = self.soft.agents.get(&id) {

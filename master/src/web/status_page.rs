@@ -211,10 +211,10 @@ fn agents(facts: &Facts) -> Markup {
 
 fn agent_row(facts: &Facts, agent: &AgentRecord) -> Markup {
     let description = &agent.description;
-    let (id, has) = (description.id, description.resources);
+    let (id, has) = (description.id, &description.resources);
     let usage = facts.soft.agents.get(&id);
-    let used = usage.map(|usage| usage.used);
-    let (used_cpu, used_memory) = used.map_or((0, 0), |used| (used.cpu_millis, used.memory_bytes));
+    let used = usage.map(|usage| usage.used.clone()).unwrap_or_default();
+    let (used_cpu, used_memory) = (used.cpu_millis, used.memory_bytes);
     let cpu = format!("{} of {}", cores(used_cpu.into()), cores(has.cpu_millis.into()));
     let fuel = facts.rates.agents.get(&id).copied().unwrap_or(0.0);
     html! {
@@ -238,6 +238,9 @@ fn agent_row(facts: &Facts, agent: &AgentRecord) -> Markup {
             td.half.less {
                 (meter("Memory in use", used_memory, has.memory_bytes,
                     &of_bytes(used_memory, has.memory_bytes)))
+                @for (countable, count) in has.countables.iter() {
+                    span.sub { (countable) " " (used.countables.count(countable)) " of " (count) }
+                }
             }
             td.number { (rate(fuel)) }
             td.number.extra { (usage.map_or(0, |usage| usage.leases)) }

@@ -80,7 +80,10 @@ impl Log {
             name: name.to_owned(),
             architecture: "x86_64".to_owned(),
             profile: "weir-1".to_owned(),
-            resources: Resources { cpu_millis: 4_000, memory_bytes: 8 << 30 },
+            resources: Resources {
+                countables: [("gpu", 4)].into_iter().collect(),
+                ..Resources::new(4_000, 8 << 30)
+            },
             fuel_per_second: 1_000_000_000,
             version: "0.1.0".to_owned(),
         }));
@@ -134,7 +137,10 @@ fn jobs_and_agents_are_told_in_numbers_for_people() {
     log.now_ms += 90_000;
     let mut facts = log.facts();
     facts.soft.running_of.insert(job, 4);
-    let used = Resources { cpu_millis: 2_500, memory_bytes: 1 << 30 };
+    let used = Resources {
+        countables: [("gpu", 3)].into_iter().collect(),
+        ..Resources::new(2_500, 1 << 30)
+    };
     facts.soft.agents.insert(AgentId(7), AgentUse { used, leases: 2, connected: true });
 
     let page = status_page::page(&facts);
@@ -146,6 +152,7 @@ fn jobs_and_agents_are_told_in_numbers_for_people() {
         "1m30s",
         "2.47 G",
         "2.5 of 4",
+        "gpu 3 of 4",
         "1.00 GiB of 8.00 GiB",
         "1 lost",
     ] {

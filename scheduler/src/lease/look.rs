@@ -62,10 +62,10 @@ impl LeaseTable {
 
     /// What an agent's leases take of it.
     pub fn used(&self, agent: AgentId) -> Resources {
-        let none = Resources { cpu_millis: 0, memory_bytes: 0 };
+        let none = Resources::default();
         let Some(agent) = self.agents.get(&agent) else { return none };
         let leases = agent.leases.iter().filter_map(|id| self.leases.get(id));
-        leases.fold(none, |sum, held| sum.plus(held.used()))
+        leases.fold(none, |sum, held| sum.plus(&held.used()))
     }
 
     /// Slots of a stage that are out, but for those whose tasks stand still.
@@ -137,8 +137,8 @@ impl LeaseTable {
             state.active_stages().collect::<Vec<_>>()
         );
         for (id, agent) in &self.agents {
-            let (has, used) = (agent.description.resources, self.used(*id));
-            assert!(has.covers(used), "{id} has {has} and leases take {used}");
+            let (has, used) = (&agent.description.resources, self.used(*id));
+            assert!(has.covers(&used), "{id} has {has} and leases take {used}");
         }
         for (id, held) in &self.leases {
             assert!(!held.open.is_empty(), "{id} is over and kept");

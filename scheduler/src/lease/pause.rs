@@ -43,9 +43,9 @@ impl LeaseTable {
             let held = self.leases.get(&id)?;
             let mut after = held.clone();
             after.paused.remove(next);
-            let has = self.agents.get(&held.agent)?.description.resources;
-            let used = self.used(held.agent).without(held.used()).plus(after.used());
-            if !has.covers(used) {
+            let has = &self.agents.get(&held.agent)?.description.resources;
+            let used = self.used(held.agent).without(&held.used()).plus(&after.used());
+            if !has.covers(&used) {
                 break;
             }
             resumed = true;

@@ -19,7 +19,7 @@ const ANSWER_MS: u64 = 1_000;
 /// Tasks for agents with room for which nothing waits.
 pub(super) fn recall(state: &ClusterState, table: &mut LeaseTable, now_ms: u64) -> Vec<LeaseTasks> {
     let idle = table.agents().iter().filter(|(id, agent)| {
-        let room = agent.description.resources.without(table.used(**id));
+        let room = agent.description.resources.without(&table.used(**id));
         agent.connected && room.cpu_millis > 0 && takes_more(state, table, **id)
     });
     let idle: Vec<AgentId> = idle.map(|(id, _)| *id).collect();
@@ -40,7 +40,7 @@ fn longest_queue_for(
     agent: AgentId,
     now_ms: u64,
 ) -> Option<(LeaseId, u32)> {
-    let room = table.agents().get(&agent)?.description.resources.without(table.used(agent));
+    let room = table.agents().get(&agent)?.description.resources.without(&table.used(agent));
     let could_give = |held: &HeldLease| {
         held.agent != agent
             && held.queue_len() > 0
@@ -50,7 +50,7 @@ fn longest_queue_for(
         let queue = table.stages().get(&held.stage)?;
         let (_, spec) = state.stage(held.stage)?;
         // What waits with the leader goes first.
-        let takes = room.slots(spec.resources) > 0
+        let takes = room.slots(&spec.resources) > 0
             && queue.leasable().is_empty()
             && !queue.is_cooling(agent, now_ms);
         let queue_us = u64::from(held.queue_len()).saturating_mul(held.task_us(queue, now_ms));

@@ -67,15 +67,27 @@ impl Leader {
     }
 
     fn submit(&mut self, count: u32, memory_mib: u64) -> StageId {
+        self.submit_with(count, memory_mib, 0)
+    }
+
+    /// As `submit`; each task takes so many of what agents have few of.
+    fn submit_with(&mut self, count: u32, memory_mib: u64, gpus: u32) -> StageId {
         let request = RequestId([self.index as u8 + 1; 16]);
-        let spec = spec(count, memory_mib);
+        let mut spec = spec(count, memory_mib);
+        spec.stages[0].resources.countables = [("gpu", gpus)].into_iter().collect();
         self.apply(Change::SubmitJob { request, spec });
         stage(self.state.last_job)
     }
 
     fn attach(&mut self, id: u64, cores: u32) {
-        self.apply(Change::RegisterAgent(agent(id, cores)));
-        self.table.attach(&self.state, agent(id, cores), Vec::new(), self.now_ms);
+        self.attach_with(id, cores, 0);
+    }
+
+    fn attach_with(&mut self, id: u64, cores: u32, gpus: u32) {
+        let mut agent = agent(id, cores);
+        agent.resources.countables = [("gpu", gpus)].into_iter().collect();
+        self.apply(Change::RegisterAgent(agent.clone()));
+        self.table.attach(&self.state, agent, Vec::new(), self.now_ms);
     }
 
     fn place(&mut self) -> Vec<(AgentId, Lease)> {
@@ -120,6 +132,22 @@ fn an_agent_gets_as_many_slots_as_it_has_room_for() {
     assert_eq!(grants.len(), 1);
     assert_eq!(grants[0].1.slots, 3);
     assert_eq!(leader.place(), []);
+}
+
+#[test]
+fn countables_bound_the_slots_of_a_lease_and_go_only_where_they_are() {
+    let mut leader = Leader::new();
+    leader.attach(1, 8);
+    leader.attach_with(2, 8, 5);
+    leader.submit_with(100, 1, 2);
+    let grants = leader.place();
+    assert_eq!(grants.len(), 1);
+    assert_eq!((grants[0].0, grants[0].1.slots), (AgentId(2), 2));
+    let used = leader.table.used(AgentId(2));
+    assert_eq!((used.cpu_millis, used.countables.count("gpu")), (2_000, 4));
+    leader.submit_with(100, 1, 0);
+    let slots: Vec<u32> = leader.place().iter().map(|(_, lease)| lease.slots).collect();
+    assert_eq!(slots.iter().sum::<u32>(), 14, "what has no countable uses the cores that are left");
 }
 
 #[test]
@@ -450,8 +478,8 @@ fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
 
 #[derive(Debug, Clone)]
 enum Move {
-    Submit(u32, u64),
-    Attach(u64, u32),
+    Submit(u32, u64, u32),
+    Attach(u64, u32, u32),
     Detach(u64),
     Lose(u64),
     Finish(prop::sample::Index, usize),
@@ -465,8 +493,10 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Move> {
     prop_oneof![
-        4 => (1..3_000u32, 1..400u64).prop_map(|(count, mib)| Move::Submit(count, mib)),
-        3 => (1..4u64, 1..5u32).prop_map(|(id, cores)| Move::Attach(id, cores)),
+        4 => (1..3_000u32, 1..400u64, 0..3u32)
+            .prop_map(|(count, mib, gpus)| Move::Submit(count, mib, gpus)),
+        3 => (1..4u64, 1..5u32, 0..5u32)
+            .prop_map(|(id, cores, gpus)| Move::Attach(id, cores, gpus)),
         1 => (1..4u64).prop_map(Move::Detach),
         1 => (1..4u64).prop_map(Move::Lose),
         9 => (any::<prop::sample::Index>(), 1..200usize)
@@ -490,10 +520,10 @@ proptest! {
         for one in moves {
             let leases: Vec<LeaseId> = leader.table.leases().keys().copied().collect();
             match one {
-                Move::Submit(count, mib) => {
-                    leader.submit(count, mib);
+                Move::Submit(count, mib, gpus) => {
+                    leader.submit_with(count, mib, gpus);
                 }
-                Move::Attach(id, cores) => leader.attach(id, cores),
+                Move::Attach(id, cores, gpus) => leader.attach_with(id, cores, gpus),
                 Move::Detach(id) => leader.table.detach(AgentId(id)),
                 Move::Lose(id) => leader.lose(AgentId(id)),
                 Move::Finish(lease, tasks) if !leases.is_empty() => {
@@ -529,7 +559,7 @@ proptest! {
         // Then the world is well, and everything ends.
         leader.now_ms += 100_000;
         leader.table.settle(leader.now_ms);
-        leader.attach(9, 8);
+        leader.attach_with(9, 8, 4);
         for job in leader.state.active.clone() {
             leader.apply(pause(stage(job.0), RangeSet::new(), false));
         }

@@ -105,7 +105,11 @@ impl Disk<'_> {
             inputs: inputs.into_iter().collect::<Option<_>>()?,
             stdin: stdin?,
             limits,
-            resources: Resources { cpu_millis, memory_bytes },
+            resources: Resources {
+                cpu_millis,
+                memory_bytes,
+                countables: stage.resources.countables.clone(),
+            },
             success_codes: stage.success_codes.iter().map(|code| code.0 as i32).collect(),
             outputs: stage
                 .outputs

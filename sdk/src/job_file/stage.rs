@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use weir_proto::{
+    countable::{Countables, MAX_COUNT},
     job::{MAX_RETRIES, guest_path_problem},
     limits::Limits,
 };
 
 use super::{
     placeholder::{self, Tasks},
-    problem::{listed, nearest, quoted},
+    problem::{nearest, quoted},
     reader::{At, Problems, Read, Table, Value, known_keys},
     sources::{ForeachFile, InputFile, ModuleSource, OutputsFile, StdinFile},
     values::{CapabilityWord, Cores, Fuel, Int, Name, Size, TaskCount, Time},
@@ -107,13 +108,21 @@ pub struct LimitsFile {
 
 /// What each running task takes of an agent.
 #[derive(Debug, Clone, Default, PartialEq, JsonSchema)]
-#[schemars(deny_unknown_fields, rename = "Resources")]
+#[schemars(rename = "Resources", extend("additionalProperties" = {
+    "description": "So many of what operators of agents name and count, such as `gpu = 1`.",
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_COUNT,
+}))]
 pub struct ResourcesFile {
     /// Cores, 0.01 to 1000: `0.5`, `2`, or thousandths as `"500m"`. Default: 1.
     #[schemars(extend("default" = 1))]
     pub cpu: Option<Cores>,
     /// Memory: `"256MiB"` or a number of bytes. Default: that of `limits`.
     pub memory: Option<Size>,
+    /// What operators of agents name and count, such as `gpu = 1`.
+    #[schemars(skip)]
+    pub countables: Countables,
 }
 
 impl LimitsFile {
@@ -257,6 +266,7 @@ impl ResourcesFile {
         ResourcesFile {
             cpu: table.optional("cpu", problems),
             memory: table.optional("memory", problems),
+            countables: Countables::new(),
         }
     }
 }
@@ -264,15 +274,40 @@ impl ResourcesFile {
 impl Read for ResourcesFile {
     fn read(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<ResourcesFile> {
         let mut table = value.table("{ cpu = 0.5, memory = \"256MiB\" }", problems)?;
-        let resources = ResourcesFile::ask(&mut table, problems);
-        let known = known_keys(ResourcesFile::ask);
-        let named = |key: &str| {
-            let other = key == "gpu" || nearest(key, &known).is_none();
-            other
-                .then(|| format!("named resources are not built yet; there are {}", listed(&known)))
-        };
-        table.finish(named, problems);
+        let mut resources = ResourcesFile::ask(&mut table, problems);
+        resources.countables = countables(&table, problems);
         Some(resources)
+    }
+}
+
+/// What has a name of the operators' choice: every key that is not one of ours.
+fn countables(table: &Table<'_>, problems: &mut Problems<'_>) -> Countables {
+    let mut countables = Countables::new();
+    for (span, entry) in table.entries() {
+        let key = entry.key;
+        if table.known.contains(&key) {
+            continue;
+        }
+        if let Some(meant) = misspelt(key) {
+            let message = format!("unknown key {}", entry.called());
+            problems.error(&span, message, format!("did you mean `{meant}`?"));
+            continue;
+        }
+        let Some(count) = entry.integer(1..=i128::from(MAX_COUNT), "1", problems) else { continue };
+        if let Err(malformed) = countables.insert(key, count as u32) {
+            let hint = "leave it out, or give it the name that the agents' operators gave it";
+            problems.error(&span, malformed.to_string(), hint);
+        }
+    }
+    countables
+}
+
+/// Which key of ours was meant. `gpu` and `tpu` are one letter from `cpu`, and are not meant for it.
+fn misspelt(key: &str) -> Option<&'static str> {
+    match key {
+        key if key.starts_with("cpu") || key == "cores" => Some("cpu"),
+        key if key.starts_with("mem") => Some("memory"),
+        key => nearest(key, &["memory"]),
     }
 }
 

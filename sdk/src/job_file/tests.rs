@@ -43,6 +43,8 @@ scratch = "2MiB"
 [stage.resources]
 cpu = 0.5
 memory = "32MiB"
+gpu = 2
+licence-a = 1
 "#;
 
 #[test]
@@ -63,6 +65,25 @@ fn every_key_is_read() {
     assert_eq!((limits.fuel, limits.memory_bytes), (5_000_000_000, 1 << 20));
     assert_eq!((limits.timeout_ms, limits.scratch_bytes), (90_000, 2 << 20));
     assert_eq!(stage.resources.cpu, Some(values::Cores(500)));
+    assert_eq!(stage.resources.countables.to_string(), "gpu=2 licence-a=1");
+}
+
+#[test]
+fn what_cannot_be_a_resource_is_told_where_it_stands() {
+    for (line, message, hint) in [
+        ("cpus = 2", "unknown key `stage.resources.cpus`", "did you mean `cpu`?"),
+        ("memroy = 2", "unknown key `stage.resources.memroy`", "did you mean `memory`?"),
+        ("GPU = 1", "\"GPU\" is no name of a resource", "operators"),
+        ("gpu = 0", "`stage.resources.gpu` is `0`; it must be 1 to 1_000_000", ""),
+        ("gpu = \"2\"", "`stage.resources.gpu` is a string; it must be an integer", "`gpu = 1`"),
+    ] {
+        let text = format!("[[stage]]\nmodule = \"a.wasm\"\n[stage.resources]\n{line}\n");
+        let (_, problems) = JobFile::parse(&text);
+        let [problem] = &problems[..] else { panic!("{problems:?} of {line}") };
+        assert!(problem.message.contains(message), "{problem:?}");
+        assert!(problem.hint.as_deref().unwrap_or_default().contains(hint), "{problem:?}");
+    }
+    assert_eq!(JobFile::parse("[[stage]]\nmodule = \"a.wasm\"\nresources = { tpu = 1 }\n").1, []);
 }
 
 fn properties(schema: &Json) -> BTreeSet<String> {

@@ -58,9 +58,14 @@ impl AgentHost {
     pub(super) fn new(number: usize, random: &mut Random) -> AgentHost {
         let cpu_millis = random.pick(&[2_000, 3_000, 4_000]);
         let memory_bytes = random.pick(&[1 << 30, 4 << 30]);
+        // One has as many as any task wants.
+        let gpus = if number == 0 { 2 } else { random.pick(&[0, 1, 3]) };
         AgentHost {
             id: AgentId(0xa0 + number as u64),
-            resources: Resources { cpu_millis, memory_bytes },
+            resources: Resources {
+                countables: [("gpu", gpus)].into_iter().collect(),
+                ..Resources::new(cpu_millis, memory_bytes)
+            },
             process: None,
             flakiness: random.pick(&[10, 100, 1_000]),
             cut_off_until_us: 0,
@@ -79,7 +84,7 @@ impl AgentHost {
             name: "simulated".to_owned(),
             architecture: "none".to_owned(),
             profile: "weir-1".to_owned(),
-            resources: self.resources,
+            resources: self.resources.clone(),
             fuel_per_second: 1_000_000_000,
             version: "0".to_owned(),
         }
@@ -324,7 +329,7 @@ impl World {
     /// Lets tasks begin, results be taken and the session wake; checks what must hold.
     fn go_on(&mut self, agent: usize) {
         let now_us = self.now_us;
-        let resources = self.agents[agent].resources;
+        let resources = self.agents[agent].resources.clone();
         let Some(process) = &mut self.agents[agent].process else { return };
         let incarnation = process.incarnation;
         let begun = process.executor.begin(now_us);
@@ -338,7 +343,7 @@ impl World {
         }
         let used = process.executor.used();
         assert!(
-            resources.covers(used),
+            resources.covers(&used),
             "agent {agent} has {resources} and what runs takes {used}: {}",
             process.executor.describe()
         );

@@ -181,13 +181,12 @@ impl Executor {
 
     /// What the running tasks take of the agent.
     pub(super) fn used(&self) -> Resources {
-        let none = Resources { cpu_millis: 0, memory_bytes: 0 };
-        self.lanes.values().fold(none, |sum, lane| {
-            let each = lane.spec.resources;
+        self.lanes.values().fold(Resources::default(), |sum, lane| {
+            let each = &lane.spec.resources;
             let running = lane.running.len() as u32;
             let still = lane.running.keys().filter(|i| lane.paused.contains(**i)).count() as u32;
             let cpu_millis = each.times(running - still).cpu_millis;
-            sum.plus(Resources { cpu_millis, ..each.times(running) })
+            sum.plus(&Resources { cpu_millis, ..each.times(running) })
         })
     }
 

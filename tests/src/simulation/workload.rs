@@ -53,6 +53,7 @@ pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
         resources: Resources {
             cpu_millis: random.pick(&[250, 500, 1_000, 1_000, 2_000]),
             memory_bytes: random.pick(&[16 << 20, 64 << 20, 512 << 20]),
+            countables: [("gpu", random.pick(&[0, 0, 0, 1, 2]))].into_iter().collect(),
         },
         seed: random.id(),
         ..StageSpec::new("main", Digest::of(b"a module"))
