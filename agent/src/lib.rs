@@ -1,9 +1,12 @@
 //! The data plane of Weir: what runs on every machine that lends its cores to a cluster.
 //!
-//! A lease comes in over [`session`], goes to the [`executor`], and its tasks run in the
-//! [`sandbox`]; results go back the same way. The next stop is the client in `weir-sdk`.
+//! A lease comes in over [`session`], which asks [`admission`] whether it fits, goes to the
+//! [`executor`], and its tasks run in the [`sandbox`]; results go back the same way. The next stop is
+//! the client in `weir-sdk`.
 
 pub mod session;
+
+pub mod admission;
 
 mod link;
 

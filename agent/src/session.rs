@@ -10,11 +10,15 @@ use weir_proto::{
     agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, SequencedPage},
     id::{LeaseId, StageId},
     lease::{Lease, LeaseMarks, Preparing},
+    limits::Resources,
     page::{MAX_PAGE_BYTES, MAX_PAGE_TASKS, Page, TaskResult},
     range::{RangeSet, TaskRange},
 };
 
-use crate::executor::{End, Finished};
+use crate::{
+    admission::{Refusal, Taken, admit},
+    executor::{End, Finished},
+};
 
 /// Results wait at most this long for others to share their page.
 const PAGE_DELAY_MS: u64 = 20;
@@ -119,6 +123,8 @@ enum Link {
 struct HeldLease {
     stage: StageId,
     slots: u32,
+    /// What each running task takes.
+    each: Resources,
     /// Tasks without a stored result.
     open: RangeSet,
     /// Tasks that have not ended.
@@ -294,19 +300,41 @@ impl Session {
     }
 
     fn granted(&mut self, lease: Lease, actions: &mut Vec<Action>) {
-        let held = self.leases.entry(lease.id).or_insert_with(|| HeldLease::of(&lease));
         // A repeated grant must not run again what has ended.
-        let known = held.open.within(lease.range);
+        let known = self.leases.get(&lease.id).map(|held| held.open.within(lease.range));
         let mut new: RangeSet = [lease.range].into_iter().collect();
-        new.remove_all(&known);
+        new.remove_all(&known.unwrap_or_default());
+        if self.stay != Stay::Working {
+            for range in new.ranges() {
+                self.give_back(lease.id, *range, None);
+            }
+            return;
+        }
+        if let Err(refusal) = self.admit(&lease, &new) {
+            for range in new.ranges() {
+                self.give_back(lease.id, *range, Some(refusal.to_string()));
+            }
+            return;
+        }
+        let held = self.leases.entry(lease.id).or_insert_with(|| HeldLease::of(&lease));
         held.open.insert_all(&new);
         held.unfinished.insert_all(&new);
-        if self.stay != Stay::Working {
-            return self.hand_back(lease.id, &new, actions);
-        }
         for range in new.ranges() {
             actions.push(Action::Run(Box::new(Lease { range: *range, ..lease.clone() })));
         }
+    }
+
+    /// Whether a lease fits with these tasks, beside all others.
+    fn admit(&self, lease: &Lease, new: &RangeSet) -> Result<(), Refusal> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let others = self.leases.iter().filter(|(id, _)| **id != lease.id);
+        let others = others.map(|(_, held)| held.taken(0));
+        let of_lease = self.leases.get(&lease.id);
+        let wanted = of_lease
+            .map_or_else(|| HeldLease::of(lease).taken(new.len()), |held| held.taken(new.len()));
+        admit(&self.agent, others, &lease.profile, wanted)
     }
 
     fn stored(&mut self, seq: u64, actions: &mut Vec<Action>) {
@@ -521,6 +549,7 @@ impl HeldLease {
         HeldLease {
             stage: lease.stage,
             slots: lease.slots,
+            each: lease.spec.resources.clone(),
             open: RangeSet::new(),
             unfinished: RangeSet::new(),
             paused: RangeSet::new(),
@@ -529,6 +558,16 @@ impl HeldLease {
             oldest_ms: 0,
             finished: 0,
             wall_us: 0,
+        }
+    }
+
+    /// What it takes with so many tasks more.
+    fn taken(&self, more: u32) -> Taken {
+        Taken {
+            each: self.each.clone(),
+            slots: self.slots,
+            tasks: self.unfinished.len() + more,
+            paused: self.standing_still().len(),
         }
     }
 

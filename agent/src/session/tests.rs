@@ -195,6 +195,43 @@ fn a_lease_that_cannot_run_is_given_back_as_one_range() {
 }
 
 #[test]
+fn a_lease_that_does_not_fit_is_given_back_with_the_reason() {
+    let mut session = welcomed();
+    // Both cores.
+    grant(&mut session, lease(0, 10));
+    let mut other = lease(0, 3);
+    other.id = LeaseId { term: 1, seq: 2 };
+    let actions = grant(&mut session, other.clone());
+    let [Action::Send(AgentMessage::Returned { lease: refused, range, reason })] = &actions[..]
+    else {
+        panic!("{actions:?}");
+    };
+    assert_eq!((*refused, *range), (other.id, TaskRange::new(0, 3)));
+    assert!(
+        reason.as_deref().is_some_and(|why| why.ends_with("does not fit: 0 of 2 cores are free")),
+        "{reason:?}"
+    );
+    assert_eq!(session.leases(), 1);
+
+    // More tasks for the same slots fit, and so does another lease once a core is free.
+    assert!(matches!(grant(&mut session, lease(10, 20))[..], [Action::Run(_)]));
+    session.step(Event::Finished((0..19).map(finished).collect()), Vec::new(), 1);
+    other.slots = 1;
+    assert!(matches!(grant(&mut session, other)[..], [Action::Run(_)]));
+}
+
+#[test]
+fn a_lease_for_another_profile_is_given_back() {
+    let mut session = welcomed();
+    let actions = grant(&mut session, Lease { profile: "weir-9".to_owned(), ..lease(0, 3) });
+    let [Action::Send(AgentMessage::Returned { reason, .. })] = &actions[..] else {
+        panic!("{actions:?}");
+    };
+    assert!(reason.as_deref().is_some_and(|why| why.contains("weir-9")), "{reason:?}");
+    assert_eq!(session.leases(), 0);
+}
+
+#[test]
 fn a_task_given_back_after_the_hello_is_told_after_the_welcome() {
     let mut session = welcomed();
     grant(&mut session, lease(0, 2));
@@ -322,9 +359,9 @@ fn who_is_drained_may_be_told_to_go_on() {
     receive(&mut session, MasterMessage::Drain(true), 1);
     session.step(Event::Withdrawn(vec![(LEASE, RangeSet::new())]), Vec::new(), 1);
     receive(&mut session, MasterMessage::Drain(false), 2);
+    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 9);
     let more = Lease { id: LeaseId { term: 1, seq: 2 }, ..lease(20, 22) };
     assert!(matches!(grant(&mut session, more)[..], [Action::Run(_)]));
-    session.step(Event::Finished(vec![finished(0), finished(1)]), Vec::new(), 9);
     let actions = receive(&mut session, MasterMessage::PagesStored(vec![1]), 10);
     assert!(!says_goodbye(&actions));
 }

@@ -55,6 +55,10 @@ async fn read(master: Handle, session: SessionId, mut messages: Streaming<wire::
         while let Ok(Some(message)) = messages.message().await {
             match AgentMessage::try_from(message) {
                 Ok(message) => {
+                    if let AgentMessage::Returned { lease, range, reason: Some(reason) } = &message
+                    {
+                        tracing::warn!(%lease, %range, reason, "an agent gives tasks back");
+                    }
                     master.send(Input::Event(Event::FromAgent(session, message))).await?;
                 }
                 Err(error) => {

@@ -314,6 +314,10 @@ impl World {
         let Some(session) = self.agents[agent].connection() else { return };
         let parsed = AgentMessage::try_from(wire::AgentMessage::from(message.clone()));
         assert_eq!(parsed.as_ref(), Ok(&message), "what an agent sends is a message");
+        if let AgentMessage::Returned { reason: Some(reason), .. } = &message {
+            // The leader counts as the agent does: what it grants fits.
+            assert!(reason.ends_with("cannot be fetched"), "agent {agent} refuses: {reason}");
+        }
         let repeat = matches!(message, AgentMessage::Pages { .. })
             && self.is_faulty()
             && self.random.one_in(15);
