@@ -10,6 +10,9 @@ mod components;
 #[path = "e2e/network.rs"]
 mod network;
 
+#[path = "e2e/prices.rs"]
+mod prices;
+
 #[path = "e2e/limits.rs"]
 mod limits;
 

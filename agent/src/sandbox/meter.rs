@@ -5,7 +5,10 @@
 //! host often would never yield: the wrapper counts the quantum as well, and yields by itself.
 
 use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,16 @@ impl Meter {
         self.bill = self.bill.saturating_add(fuel);
     }
 
+    /// Waits for an event outside the guest, which costs more where it has not happened yet.
+    pub(super) async fn wait<T>(&mut self, event: impl Future<Output = T>) -> T {
+        let mut event = pin!(event);
+        if let Some(at_once) = poll_once(event.as_mut()).await {
+            return at_once;
+        }
+        self.charge(price::WAIT);
+        event.await
+    }
+
     /// Whether anything is to be paid.
     pub(super) fn has_bill(&self) -> bool {
         self.bill > 0
@@ -56,6 +69,15 @@ impl Meter {
     pub(super) fn used(&self) -> u64 {
         self.limit - self.left.saturating_sub(self.bill)
     }
+}
+
+/// What comes of it if it is there already.
+async fn poll_once<T>(mut event: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|context| match event.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Notes how much fuel is left when a component's host call begins, if it is not inside another.

@@ -2,6 +2,7 @@
 //! says what to do. It calls WASI preview 2 itself, so it runs as a component only.
 
 mod http;
+mod rounds;
 mod sockets;
 
 use std::{env, process::ExitCode};
@@ -22,10 +23,14 @@ fn main() -> ExitCode {
         ["listen"] => sockets::listen(),
         ["get", url] => http::get(url),
         ["post", url, text] => http::post(url, text),
+        ["rounds", what, count, to] => {
+            parsed(count).and_then(|count| rounds::run(what, count, parsed(to)?))
+        }
         _ => {
             eprintln!(
                 "network: needs tcp ADDRESS TEXT, udp ADDRESS TEXT, silent ADDRESS, at-once COUNT, \
-                 in-turn COUNT, lookup NAME, by-name NAME PORT TEXT, listen, get URL or post URL TEXT"
+                 in-turn COUNT, lookup NAME, by-name NAME PORT TEXT, listen, get URL, post URL TEXT or \
+                 rounds WHAT COUNT ADDRESS"
             );
             return ExitCode::from(2);
         }

@@ -102,7 +102,7 @@ pub(crate) fn open_in_turn(count: usize) -> Result<String, String> {
     Ok(format!("{count} in turn"))
 }
 
-fn connect(to: SocketAddr) -> Result<(TcpSocket, InputStream, OutputStream), String> {
+pub(crate) fn connect(to: SocketAddr) -> Result<(TcpSocket, InputStream, OutputStream), String> {
     let socket = create_tcp_socket(family(to)).map_err(said("create"))?;
     socket.start_connect(&instance_network(), as_wasi(to)).map_err(said("connect"))?;
     let ready = socket.subscribe();
@@ -119,7 +119,7 @@ fn connect(to: SocketAddr) -> Result<(TcpSocket, InputStream, OutputStream), Str
     }
 }
 
-fn udp_socket(to: SocketAddr) -> Result<UdpSocket, String> {
+pub(crate) fn udp_socket(to: SocketAddr) -> Result<UdpSocket, String> {
     let socket = create_udp_socket(family(to)).map_err(said("create"))?;
     let any = match to.ip() {
         IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
@@ -151,7 +151,7 @@ fn family(address: SocketAddr) -> IpAddressFamily {
     if address.is_ipv4() { IpAddressFamily::Ipv4 } else { IpAddressFamily::Ipv6 }
 }
 
-fn as_wasi(address: SocketAddr) -> IpSocketAddress {
+pub(crate) fn as_wasi(address: SocketAddr) -> IpSocketAddress {
     match address {
         SocketAddr::V4(v4) => {
             let [a, b, c, d] = v4.ip().octets();
@@ -169,11 +169,11 @@ fn as_wasi(address: SocketAddr) -> IpSocketAddress {
     }
 }
 
-fn said(what: &'static str) -> impl Fn(ErrorCode) -> String {
+pub(crate) fn said(what: &'static str) -> impl Fn(ErrorCode) -> String {
     move |code| format!("{what}: {}", code.name())
 }
 
-fn stream_said(error: StreamError) -> String {
+pub(crate) fn stream_said(error: StreamError) -> String {
     match error {
         StreamError::Closed => "the stream is closed".to_owned(),
         StreamError::LastOperationFailed(error) => error.to_debug_string(),

@@ -53,18 +53,18 @@ impl Cluster {
     }
 }
 
-fn listener() -> (TcpListener, SocketAddr) {
+pub(crate) fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
 
-fn serve(listener: TcpListener, answer: impl Fn(TcpStream) + Send + 'static) {
+pub(crate) fn serve(listener: TcpListener, answer: impl Fn(TcpStream) + Send + 'static) {
     thread::spawn(move || listener.incoming().flatten().for_each(answer));
 }
 
 /// A server that sends back what it gets.
-fn tcp_echo() -> SocketAddr {
+pub(crate) fn tcp_echo() -> SocketAddr {
     let (listener, address) = listener();
     serve(listener, |stream| {
         let mut from = stream.try_clone().expect("a second handle");
@@ -74,7 +74,7 @@ fn tcp_echo() -> SocketAddr {
     address
 }
 
-fn udp_echo() -> SocketAddr {
+pub(crate) fn udp_echo() -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = socket.local_addr().expect("an address");
     thread::spawn(move || {
@@ -87,7 +87,7 @@ fn udp_echo() -> SocketAddr {
 }
 
 /// A server of HTTP that answers with the first line it got, the host, and how long the body was.
-fn http_server() -> SocketAddr {
+pub(crate) fn http_server() -> SocketAddr {
     let (listener, address) = listener();
     serve(listener, |stream| {
         let mut from = BufReader::new(stream.try_clone().expect("a second handle"));

@@ -45,7 +45,7 @@ impl Guest {
         };
         let wait_ns = outcomes.iter().map(after).min().unwrap_or(0);
         if wait_ns > 0 {
-            self.clock.sleep(wait_ns).await;
+            self.meter.wait(self.clock.sleep(wait_ns)).await;
         }
         let mut written = 0;
         for outcome in outcomes {

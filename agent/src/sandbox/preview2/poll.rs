@@ -87,7 +87,8 @@ impl poll::HostPollable for Guest {
             }
             None => {
                 self.meter.charge(price::SOCKET_CALL);
-                poll::HostPollable::block(&mut self.resources.table, pollable).await
+                let ready = poll::HostPollable::block(&mut self.resources.table, pollable);
+                self.meter.wait(ready).await
             }
         }
     }
@@ -126,11 +127,14 @@ impl Guest {
                 None => future::pending().await,
             }
         };
-        let ready = tokio::select! {
-            biased;
-            ready = events => ready?,
-            () = alarm => Vec::new(),
+        let first = async {
+            tokio::select! {
+                biased;
+                ready = events => ready,
+                () = alarm => Ok(Vec::new()),
+            }
         };
+        let ready = self.meter.wait(first).await?;
         Ok(ready.into_iter().map(|index| awaited.places[index as usize]).collect())
     }
 
@@ -138,7 +142,7 @@ impl Guest {
     async fn wait_until(&mut self, when_ns: u64) {
         let now = self.monotonic_ns();
         if when_ns > now {
-            self.clock.sleep(when_ns - now).await;
+            self.meter.wait(self.clock.sleep(when_ns - now)).await;
         }
     }
 }

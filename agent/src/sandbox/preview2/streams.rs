@@ -184,7 +184,8 @@ impl streams::HostOutputStream for Guest {
             Some(output) => output.check_open(),
             None => {
                 let table = &mut self.resources.table;
-                streams::HostOutputStream::blocking_flush(table, stream).await
+                let flushed = streams::HostOutputStream::blocking_flush(table, stream);
+                self.meter.wait(flushed).await
             }
         }
     }
@@ -240,7 +241,8 @@ impl streams::HostOutputStream for Guest {
     ) -> StreamResult<u64> {
         let to = || Resource::<DynOutputStream>::new_borrow(stream.rep());
         if self.own_output(&stream).is_none() {
-            self.resources.table.get_mut(&to())?.write_ready().await?;
+            let ready = self.resources.table.get_mut(&to())?.write_ready();
+            self.meter.wait(ready).await?;
         }
         let room = self.check_write(to())?;
         let bytes = self.blocking_read(from, len.min(room)).await?;

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::{
     },
 };
 
-use super::super::library;
+use super::{super::library, bytes_of};
 use crate::{profile::price, sandbox::Guest};
 
 /// Most bytes of a request's path with its query.
@@ -87,9 +87,18 @@ impl HostFields for Guest {
         Ok(entries)
     }
 
+    fn clone(&mut self, fields: Fields) -> wasmtime::Result<Fields> {
+        // They are copied when first one of the two is changed, which costs no more than any change.
+        let copied: &FieldMap = self.resources.table.get(&fields)?;
+        let bytes = bytes_of(copied);
+        let count = copied.len() as u64;
+        self.pay_for_bytes(bytes);
+        self.meter.charge(2 * count * price::BUFFER);
+        HostFields::clone(&mut self.http(), fields)
+    }
+
     library! { HostFields, http, price::CALL;
         new() -> wasmtime::Result<Fields>;
-        clone(fields: Fields) -> wasmtime::Result<Fields>;
         drop(fields: Fields) -> wasmtime::Result<()>;
     }
 }

@@ -59,9 +59,12 @@ impl HostTcpSocket for Guest {
         shutdown(this: This, how: ShutdownType) -> SocketResult<()>;
     }
 
-    library! { HostTcpSocket, sockets, price::SOCKET;
+    library! { HostTcpSocket, sockets, price::CONNECT;
         start_connect(this: This, network: Resource<Network>, address: IpSocketAddress)
             -> SocketResult<()>;
+    }
+
+    library! { HostTcpSocket, sockets, price::SOCKET;
         finish_connect(this: This) -> SocketResult<Streams>;
     }
 

@@ -28,7 +28,7 @@ impl HostUdpSocket for Guest {
         network: Resource<Network>,
         address: IpSocketAddress,
     ) -> SocketResult<()> {
-        self.meter.charge(price::SOCKET_CALL);
+        self.meter.charge(price::SOCKET);
         HostUdpSocket::start_bind(&mut self.sockets(), this, network, address).await
     }
 
@@ -79,8 +79,8 @@ impl HostIncomingDatagramStream for Guest {
         self.meter.charge(price::SOCKET_CALL);
         let received = HostIncomingDatagramStream::receive(&mut self.sockets(), this, most)?;
         let bytes = received.iter().map(|datagram| datagram.data.len()).sum();
-        let calls = received.len() as u64 * price::SOCKET_CALL;
-        self.meter.charge(calls + price::copied(bytes));
+        let datagrams = received.len() as u64 * price::DATAGRAM;
+        self.meter.charge(datagrams + price::copied(bytes));
         Ok(received)
     }
 
@@ -93,8 +93,8 @@ impl HostIncomingDatagramStream for Guest {
 impl HostOutgoingDatagramStream for Guest {
     fn send(&mut self, this: Outgoing, datagrams: Vec<OutgoingDatagram>) -> SocketResult<u64> {
         let bytes = datagrams.iter().map(|datagram| datagram.data.len()).sum();
-        let calls = (1 + datagrams.len() as u64) * price::SOCKET_CALL;
-        self.meter.charge(calls + price::copied(bytes));
+        let each = datagrams.len() as u64 * price::DATAGRAM;
+        self.meter.charge(price::SOCKET_CALL + each + price::copied(bytes));
         HostOutgoingDatagramStream::send(&mut self.sockets(), this, datagrams)
     }
 

@@ -16,7 +16,7 @@ impl Guest {
     ) -> StreamResult<Vec<u8>> {
         self.meter.charge(price::SOCKET_CALL);
         let bytes = HostInputStream::read(&mut self.resources.table, stream, at_once(len))?;
-        self.meter.charge(price::copied(bytes.len()));
+        self.meter.charge(price::transferred(bytes.len()));
         Ok(bytes)
     }
 
@@ -27,8 +27,9 @@ impl Guest {
     ) -> StreamResult<Vec<u8>> {
         self.meter.charge(price::SOCKET_CALL);
         let table = &mut self.resources.table;
-        let bytes = HostInputStream::blocking_read(table, stream, at_once(len)).await?;
-        self.meter.charge(price::copied(bytes.len()));
+        let read = HostInputStream::blocking_read(table, stream, at_once(len));
+        let bytes = self.meter.wait(read).await?;
+        self.meter.charge(price::transferred(bytes.len()));
         Ok(bytes)
     }
 
@@ -45,7 +46,7 @@ impl Guest {
         stream: Resource<DynOutputStream>,
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
-        self.meter.charge(price::SOCKET_CALL + price::copied(bytes.len()));
+        self.meter.charge(price::SOCKET_CALL + price::transferred(bytes.len()));
         HostOutputStream::write(&mut self.resources.table, stream, bytes)
     }
 
@@ -54,9 +55,10 @@ impl Guest {
         stream: Resource<DynOutputStream>,
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
-        self.meter.charge(price::SOCKET_CALL + price::copied(bytes.len()));
+        self.meter.charge(price::SOCKET_CALL + price::transferred(bytes.len()));
         let table = &mut self.resources.table;
-        HostOutputStream::blocking_write_and_flush(table, stream, bytes).await
+        let written = HostOutputStream::blocking_write_and_flush(table, stream, bytes);
+        self.meter.wait(written).await
     }
 }
 
