@@ -72,7 +72,7 @@ bench: binary ## how many tasks a second, as an array and one by one
 	"$(WEIR)" bench tasks --count 2000 --single
 
 .PHONY: speed
-speed: guests ## the sandbox beside bare Wasmtime, as ratios; wants a quiet machine
+speed: guests ## the sandbox and the executor beside bare Wasmtime, as ratios; wants a quiet machine
 	cargo test $(CARGO_FLAGS) -p weir-agent --lib --no-run
 	cargo test $(CARGO_FLAGS) -p weir-agent --lib speed -- --ignored --nocapture --test-threads 1
 

@@ -2,6 +2,7 @@
 
 mod pause;
 mod shares;
+mod speed;
 
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,8 @@ mod coredump;
 mod exceptions;
 mod host;
 pub(super) mod prices;
-pub(super) mod running;
-mod speed;
+pub(crate) mod running;
+pub(crate) mod speed;
 
 use wasmtime::Module;
 

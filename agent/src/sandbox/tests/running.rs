@@ -33,7 +33,7 @@ pub(in crate::sandbox) static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(||
     Arc::new(Sandbox::new(config).expect("a sandbox"))
 });
 
-pub(in crate::sandbox) fn stage() -> StageSpec {
+pub(crate) fn stage() -> StageSpec {
     StageSpec {
         limits: Limits { fuel: 100_000_000, timeout_ms: 10_000, ..Limits::default() },
         ..StageSpec::new("main", Digest::of(b"module"))
@@ -57,7 +57,7 @@ pub(in crate::sandbox) fn loaded(text: &str) -> Loaded {
 }
 
 /// A module or component that can be run.
-pub(in crate::sandbox) fn ready(text: &str) -> ReadyModule {
+pub(crate) fn ready(text: &str) -> ReadyModule {
     SANDBOX.connect(&loaded(text)).expect("a module that connects")
 }
 
@@ -145,10 +145,7 @@ impl OpenInput for Blobs {
     }
 }
 
-pub(in crate::sandbox) fn files(
-    stage: &StageSpec,
-    inputs: &[(&str, &[u8])],
-) -> Arc<FileSystemSpec> {
+pub(crate) fn files(stage: &StageSpec, inputs: &[(&str, &[u8])]) -> Arc<FileSystemSpec> {
     let inputs = inputs.iter().map(|(path, bytes)| (path, Bytes::copy_from_slice(bytes)));
     let (mut blobs, mut images) = (HashMap::new(), Vec::new());
     for (path, bytes) in inputs {

@@ -2,9 +2,9 @@
 //! after the other, their median ratio and its spread. `make speed` runs it and prints the table; it
 //! wants a quiet machine, so no other suite does.
 
-mod bare;
+pub(crate) mod bare;
 mod files;
-mod pairs;
+pub(crate) mod pairs;
 
 use std::{fs, path::PathBuf};
 
@@ -13,7 +13,7 @@ use weir_proto::limits::Limits;
 
 use self::{
     bare::{Bare, Settings},
-    pairs::{Pairs, seconds},
+    pairs::{Pairs, each, seconds},
 };
 use super::{
     running::{SANDBOX, attempt, attempt_with, stage},
@@ -46,7 +46,7 @@ fn roomy(args: &[&str]) -> StageSpec {
 }
 
 /// Runs a task of ours, which must succeed; what it left in `/out` is there until that is dropped.
-async fn run_ours(
+pub(crate) async fn run_ours(
     module: &ReadyModule,
     stage: &StageSpec,
     files: &Arc<FileSystemSpec>,
@@ -56,11 +56,6 @@ async fn run_ours(
     let ended = SANDBOX.run(module, attempt).await.expect("it runs");
     assert!(ended.outcome.succeeded(), "{}: {:?}", ended.outcome, stderr.take());
     ended.out
-}
-
-/// Seconds for one of `count` runs.
-fn each(count: u32, mut run: impl FnMut()) -> f64 {
-    seconds(|| (0..count).for_each(|_| run())) / f64::from(count)
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -18,7 +18,7 @@ use crate::{
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Settings {
+pub(crate) enum Settings {
     /// That of the profile, with its pool.
     Profile,
     /// The same without fuel.
@@ -28,7 +28,7 @@ pub(super) enum Settings {
 }
 
 /// A module on such an engine.
-pub(super) struct Bare {
+pub(crate) struct Bare {
     pre: InstancePre<Host>,
     settings: Settings,
 }
@@ -39,7 +39,7 @@ struct Host {
 }
 
 impl Bare {
-    pub(super) fn new(settings: Settings, module: &[u8]) -> Bare {
+    pub(crate) fn new(settings: Settings, module: &[u8]) -> Bare {
         let engine = match settings {
             Settings::Profile => profile::engine(Layout::of(20)),
             Settings::Unmetered => profile::unmetered_engine(Layout::of(20)),
@@ -53,7 +53,7 @@ impl Bare {
     }
 
     /// Runs it once, with a directory as its root where one is given. It must succeed.
-    pub(super) async fn run(&self, stage: &StageSpec, root: Option<&Path>) {
+    pub(crate) async fn run(&self, stage: &StageSpec, root: Option<&Path>) {
         let mut wasi = WasiCtxBuilder::new();
         // As the command does: a read of a file does not go to another thread.
         wasi.allow_blocking_current_thread(true);
