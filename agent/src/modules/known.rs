@@ -54,11 +54,9 @@ impl Known {
     /// The place of a module; and whether its file should be marked as used.
     pub(super) fn place(&self, digest: Digest) -> (Arc<Place>, bool) {
         let mut entries = self.lock();
-        if entries.len() >= MAX_READY_MODULES && !entries.contains_key(&digest) {
-            let idle = entries.iter().filter(|(_, entry)| entry.is_idle());
-            let oldest = idle.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest);
-            oldest.and_then(|oldest| entries.remove(&oldest));
-        }
+        let full = entries.len() >= MAX_READY_MODULES && !entries.contains_key(&digest);
+        let oldest = if full { oldest_idle(&entries) } else { None };
+        let forgotten = oldest.and_then(|oldest| entries.remove(&oldest));
         let now = Instant::now();
         // Whoever makes or loads a file marks it: the first mark is not due at once.
         let entry = entries.entry(digest).or_insert_with(|| Entry {
@@ -71,7 +69,11 @@ impl Known {
         if due {
             entry.marked = now;
         }
-        (entry.place.clone(), due)
+        let place = entry.place.clone();
+        drop(entries);
+        // To unmap a large module takes a while; others need not wait for it.
+        drop(forgotten);
+        (place, due)
     }
 
     /// What is done for a module now, and since when; nothing once there is a verdict.
@@ -83,11 +85,13 @@ impl Known {
     /// Forgets a module; false where somebody uses it or waits for it.
     pub(super) fn forget(&self, digest: Digest) -> bool {
         let mut entries = self.lock();
-        match entries.get(&digest) {
-            Some(entry) if entry.is_idle() => entries.remove(&digest).is_some(),
-            Some(_) => false,
-            None => true,
+        if entries.get(&digest).is_some_and(|entry| !entry.is_idle()) {
+            return false;
         }
+        let forgotten = entries.remove(&digest);
+        drop(entries);
+        drop(forgotten);
+        true
     }
 
     #[cfg(test)]
@@ -98,6 +102,12 @@ impl Known {
     fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who was used longest ago of those that may go.
+fn oldest_idle(entries: &HashMap<Digest, Entry>) -> Option<Digest> {
+    let idle = entries.iter().filter(|(_, entry)| entry.is_idle());
+    idle.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest)
 }
 
 impl Place {
