@@ -20,6 +20,8 @@ mod filesystem;
 
 mod lines;
 
+mod precompile;
+
 pub mod modules;
 
 pub mod compiler;
@@ -65,6 +67,7 @@ use crate::{
     machine::Machine,
     modules::{ModuleCache, ModuleError},
     pool::{Layout, LayoutError},
+    precompile::Precompiler,
     remote_data::RemoteData,
     sandbox::{Sandbox, SandboxError},
     session::Session,
@@ -196,15 +199,18 @@ impl Agent {
             fuel_per_second: calibrate::fuel_per_second(&sandbox)?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let data = Arc::new(RemoteData::new(CachedStore::new(local, remote)));
+        let precompiler = Precompiler::new(modules.clone(), data.clone());
         let executor = Executor::start(
             ExecutorConfig { workers: cores as usize, scratch_dir: path.join("scratch") },
             sandbox,
             modules,
-            Arc::new(RemoteData::new(CachedStore::new(local, remote))),
+            data,
             tokio::runtime::Handle::current(),
         )?;
         let session = Session::new(description.clone());
-        let link = Link::new(session, executor, endpoint.connect_lazy(), config.master);
+        let link =
+            Link::new(session, executor, precompiler, endpoint.connect_lazy(), config.master);
         let (stop, stopped) = oneshot::channel();
         Ok(Agent { description, stop, link: tokio::spawn(link.run(stopped)) })
     }

@@ -16,6 +16,7 @@ use weir_proto::{
 
 use crate::{
     executor::Executor,
+    precompile::Precompiler,
     session::{Action, Event, Session},
 };
 
@@ -36,6 +37,7 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Link {
     session: Session,
     executor: Executor,
+    precompiler: Precompiler,
     master: AgentsClient<Channel>,
     connection: Connection,
     started: Instant,
@@ -61,6 +63,7 @@ impl Link {
     pub(crate) fn new(
         session: Session,
         executor: Executor,
+        precompiler: Precompiler,
         channel: Channel,
         address: String,
     ) -> Link {
@@ -70,6 +73,7 @@ impl Link {
         Link {
             session,
             executor,
+            precompiler,
             master,
             connection,
             started: now,
@@ -106,6 +110,9 @@ impl Link {
                     if !finished.is_empty() {
                         self.step(Event::Finished(finished));
                     }
+                }
+                (module, came) = self.precompiler.next() => {
+                    self.step(Event::Precompiled(module, came));
                 }
                 _ = live.tick() => {
                     let chunks = self.executor.take_live();
@@ -160,6 +167,7 @@ impl Link {
                     withdrawn.push((lease, self.executor.pause(lease, &tasks)));
                 }
                 Action::End => self.ended = true,
+                Action::Precompile(namespace, module) => self.precompiler.ask(namespace, module),
             }
         }
         if !withdrawn.is_empty() {

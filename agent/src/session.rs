@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, SequencedPage},
-    id::{LeaseId, StageId},
+    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, Precompiled, SequencedPage},
+    digest::Digest,
+    id::{LeaseId, Namespace, StageId},
     lease::{Lease, LeaseMarks, Preparing},
     limits::Resources,
     page::{MAX_PAGE_BYTES, MAX_PAGE_TASKS, Page, TaskResult},
@@ -55,6 +56,8 @@ pub enum Event {
     Withdrawn(Vec<(LeaseId, RangeSet)>),
     /// The agent is to stop: whatever has not ended goes back.
     Leave,
+    /// Something came of a module that was to be compiled ahead of tasks.
+    Precompiled(Digest, Precompiled),
 }
 
 /// What is to be done, in this order.
@@ -75,6 +78,8 @@ pub enum Action {
     Pause(LeaseId, RangeSet),
     /// Nothing is left to do: end.
     End,
+    /// Compile this module when nobody who has tasks wants to compile.
+    Precompile(Namespace, Digest),
 }
 
 /// A session, over all its connections.
@@ -202,6 +207,12 @@ impl Session {
                 }
             }
             Event::Leave => self.leave(now_ms, &mut actions),
+            Event::Precompiled(module, came) => {
+                // A leader that has not heard it asks again.
+                if self.is_up() {
+                    actions.push(Action::Send(AgentMessage::Precompiled { module, came }));
+                }
+            }
         }
         self.send_returned(&mut actions);
         self.send_due_pages(now_ms, &mut actions);
@@ -287,6 +298,9 @@ impl Session {
                 for seq in seqs {
                     self.stored(seq, actions);
                 }
+            }
+            MasterMessage::Precompile { namespace, module } => {
+                actions.push(Action::Precompile(namespace, module));
             }
             MasterMessage::Revoke(leases) => {
                 for lease in leases {

@@ -2,14 +2,22 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use weir_sdk::proto::job::InputSource;
+use weir_sdk::{
+    Client,
+    precompile::AgentPrecompiled,
+    proto::{agent::Precompiled, job::InputSource},
+};
 
-use crate::{completions::candidates, connect::MasterFlag, json, place::Place, text};
+use crate::{completions::candidates, connect::MasterFlag, json, place::Place, tally, text};
+
+/// Longest wait for agents to compile a module: longer than one may take by its agent's limits.
+const PRECOMPILE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Put a file or a directory into the store and print its digest
 #[derive(Debug, clap::Args)]
@@ -18,11 +26,16 @@ Examples:
   weir put tiles                                   prints tree:blake3:...
   weir run --in tiles=$(weir put tiles) stitch.wasm
   weir put book.txt --json
+  weir put --precompile tile.wasm                  agents compile it before tasks need it
 
 It prints `blake3:...` of a file, `tree:blake3:...` of a directory.")]
 pub(crate) struct PutArgs {
     /// The file or directory
     path: PathBuf,
+    /// Let all agents compile the module, and wait until they have; those of which tasks wait go
+    /// first
+    #[arg(long)]
+    precompile: bool,
     #[command(flatten)]
     master: MasterFlag,
     /// Print JSON
@@ -54,15 +67,66 @@ pub(crate) struct GetArgs {
 /// When the path cannot be read, or the store does not take it.
 pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
     let about = || format!("cannot put {}", args.path.display());
-    std::fs::metadata(&args.path).with_context(about)?;
+    let metadata = std::fs::metadata(&args.path).with_context(about)?;
+    if args.precompile && metadata.is_dir() {
+        bail!("{} is a directory; name the module that agents are to compile", args.path.display());
+    }
     let client = args.master.connect().await?;
     let source = client.put_path(&args.path).await.with_context(about)?;
-    if args.json {
-        text::print_json(&json::store::Put::new(source))?;
-    } else {
+    if !args.json {
         text::print(&format!("{source}\n"))?;
     }
+    let compiled = match args.precompile {
+        true => Some(precompile(&client, source, &args.path).await?),
+        false => None,
+    };
+    if args.json {
+        text::print_json(&json::store::Put::new(source, compiled.as_deref()))?;
+    }
+    tell_compiled(&args.path, compiled.as_deref().unwrap_or_default())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What came of a module on each agent.
+async fn precompile(
+    client: &Client,
+    source: InputSource,
+    path: &Path,
+) -> Result<Vec<AgentPrecompiled>> {
+    let about = || format!("{} is put, but agents cannot compile it", path.display());
+    // Made a directory since it was looked at: trees are no modules either.
+    let InputSource::Blob(module) = source else { bail!("{}: it is a directory", about()) };
+    let precompiling = client.precompile(module).await.with_context(about)?;
+    let told = precompiling.wait(PRECOMPILE_TIMEOUT).await.with_context(about)?;
+    match told.len() {
+        0 => text::note("no agent is connected, so nobody compiled it"),
+        agents => {
+            let ready = told.iter().filter(|told| told.came == Some(Precompiled::Ready)).count();
+            let agents = tally::count(agents as u64, "agent");
+            text::note(&format!("{ready} of {agents} can run it at once"));
+        }
+    }
+    Ok(told)
+}
+
+/// Tells on which agents a module was not compiled, and why.
+///
+/// # Errors
+/// When there are any.
+fn tell_compiled(path: &Path, told: &[AgentPrecompiled]) -> Result<()> {
+    let why = |told: &AgentPrecompiled| {
+        let why = match &told.came {
+            Some(Precompiled::Ready) => return None,
+            Some(Precompiled::Refused { reason } | Precompiled::Failed { reason }) => reason,
+            None => "it has not compiled it yet",
+        };
+        Some(format!("- agent {}: {why}", told.agent))
+    };
+    let failed: Vec<String> = told.iter().filter_map(why).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("{} is put, but was not compiled everywhere:\n{}", path.display(), failed.join("\n"))
 }
 
 /// Gets.

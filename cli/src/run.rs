@@ -174,6 +174,14 @@ pub(crate) async fn put_and_submit(
     };
     let spec = client.put_job(&plan).await?;
     let job = client.submit(spec.clone()).await.map_err(refused)?;
+    if plan.precompile {
+        for stage in &spec.stages {
+            // The job is submitted: that agents compile later than they could ends nothing.
+            if let Err(error) = client.precompile(stage.module).await {
+                text::note(&format!("agents were not told to compile the module: {error}"));
+            }
+        }
+    }
     Ok((job, spec))
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct TaskFlags {
     /// Which jobs of the namespace go first, -100 (last) to 100 (first) [default: 0]
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = parse_priority)]
     priority: Option<i32>,
+    /// Let all agents compile the module now, and not only those that get tasks, when they do
+    #[arg(long)]
+    precompile: bool,
     /// Name of the job, for people [default: the module's, or the job file's]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
@@ -214,6 +217,7 @@ impl TaskFlags {
         Ok(check::load(path).map(|mut plan| {
             plan.name = self.name.clone().unwrap_or(plan.name);
             plan.priority = self.priority.unwrap_or(plan.priority);
+            plan.precompile |= self.precompile;
             Planned { plan, _stdin: None }
         }))
     }
@@ -270,7 +274,13 @@ impl TaskFlags {
             coredump: self.coredump,
         };
         let name = self.name.clone().unwrap_or_else(|| job_name(&self.target));
-        Ok(JobPlan { name, namespace: None, priority: self.priority.unwrap_or(0), stage })
+        Ok(JobPlan {
+            name,
+            namespace: None,
+            priority: self.priority.unwrap_or(0),
+            precompile: self.precompile,
+            stage,
+        })
     }
 
     fn tasks(&self) -> Result<TasksPlan> {

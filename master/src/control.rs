@@ -5,6 +5,7 @@
 
 mod agents;
 mod measure;
+mod precompile;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,6 +30,7 @@ use crate::{
 };
 use agents::{Hello, Sessions};
 use measure::Measuring;
+use precompile::Precompiles;
 
 /// How often [`Event::Tick`] should come, in milliseconds.
 pub const TICK_MS: u64 = 100;
@@ -43,6 +45,7 @@ const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 pub use agents::{HEARTBEAT_MS, SessionId};
 pub use measure::{Ending, Measure};
+pub use precompile::PrecompileRequest;
 
 /// How commands change the state. It is [`weir_scheduler::apply::apply`]; a simulation that proves
 /// itself passes a broken one.
@@ -76,6 +79,8 @@ pub enum Event {
     FromAgent(SessionId, AgentMessage),
     /// A session with an agent broke.
     AgentClosed(SessionId),
+    /// A client wants agents to compile a module.
+    Precompile(PrecompileRequest),
 }
 
 /// What is to be done, in this order.
@@ -163,6 +168,7 @@ pub struct Control {
     last_step_ms: Option<u64>,
     /// Reset with each leadership.
     measuring: Measuring,
+    precompiles: Precompiles,
     /// Writes under way, and the messages for peers that wait for each.
     vouching: VecDeque<(u64, PeerMessages)>,
 }
@@ -222,6 +228,7 @@ impl Control {
             },
             last_step_ms: None,
             measuring: Measuring::default(),
+            precompiles: Precompiles::default(),
             vouching: VecDeque::new(),
         })
     }
@@ -280,6 +287,7 @@ impl Control {
                 self.agent_said(session, message, now_ms, &mut actions);
             }
             Event::AgentClosed(session) => self.agent_closed(session),
+            Event::Precompile(request) => self.precompile(request, &mut actions),
         }
         self.settle(now_ms, &mut actions);
         actions
@@ -510,6 +518,7 @@ impl Control {
     fn step_down(&mut self, actions: &mut Vec<Action>) {
         self.table = None;
         self.measuring = Measuring::default();
+        self.precompiles.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             if let Waiting::Client(ticket) = waiting {
                 actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));

@@ -2,7 +2,8 @@
 
 use crate::{
     countable::Countables,
-    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, StageId, TaskId},
+    digest::Digest,
+    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, StageId, TaskId},
     lease::{Lease, LeaseMarks},
     limits::Resources,
     malformed::{Malformed, required},
@@ -66,6 +67,30 @@ pub enum AgentMessage {
     Live(Vec<LiveChunk>),
     /// Its last message: nothing runs there any more, and what it still holds is free.
     Leaving,
+    /// What came of a module that it was to compile.
+    Precompiled {
+        /// The module.
+        module: Digest,
+        /// What came of it.
+        came: Precompiled,
+    },
+}
+
+/// What came of a module that an agent was to compile before tasks need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precompiled {
+    /// Tasks can run it at once.
+    Ready,
+    /// Tasks can never run it there.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be compiled now, whatever it is.
+    Failed {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A page on its way to the leader.
@@ -115,6 +140,13 @@ pub enum MasterMessage {
     Recall(Vec<(LeaseId, RangeSet)>),
     /// Whether to give back what has not begun, and to leave when the rest has ended.
     Drain(bool),
+    /// A module to compile when nobody who has tasks wants to compile.
+    Precompile {
+        /// Whose it is.
+        namespace: Namespace,
+        /// The module.
+        module: Digest,
+    },
 }
 
 impl From<AgentDescription> for wire::AgentDescription {
@@ -218,6 +250,10 @@ impl From<AgentMessage> for wire::AgentMessage {
                 chunks: chunks.into_iter().map(wire::LiveChunk::from).collect(),
             }),
             AgentMessage::Leaving => Body::Leaving(wire::Leaving {}),
+            AgentMessage::Precompiled { module, came } => {
+                let module = module.0.to_vec();
+                Body::Precompiled(wire::ModulePrecompiled { module, came: Some(came.into()) })
+            }
         };
         wire::AgentMessage { body: Some(body) }
     }
@@ -255,6 +291,35 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
                 AgentMessage::Live(chunks.into_iter().map(LiveChunk::from).collect())
             }
             Body::Leaving(wire::Leaving {}) => AgentMessage::Leaving,
+            Body::Precompiled(wire::ModulePrecompiled { module, came }) => {
+                let came = required(came, "what came of a module")?.try_into()?;
+                AgentMessage::Precompiled { module: Digest::try_from(&module[..])?, came }
+            }
+        })
+    }
+}
+
+impl From<Precompiled> for wire::Precompiled {
+    fn from(came: Precompiled) -> wire::Precompiled {
+        use wire::precompiled::Result;
+        let result = match came {
+            Precompiled::Ready => Result::Ready(wire::Ready {}),
+            Precompiled::Refused { reason } => Result::Refused(reason),
+            Precompiled::Failed { reason } => Result::Failed(reason),
+        };
+        wire::Precompiled { result: Some(result) }
+    }
+}
+
+impl TryFrom<wire::Precompiled> for Precompiled {
+    type Error = Malformed;
+
+    fn try_from(wire: wire::Precompiled) -> Result<Precompiled, Malformed> {
+        use wire::precompiled::Result;
+        Ok(match required(wire.result, "what came of a module")? {
+            Result::Ready(wire::Ready {}) => Precompiled::Ready,
+            Result::Refused(reason) => Precompiled::Refused { reason },
+            Result::Failed(reason) => Precompiled::Failed { reason },
         })
     }
 }
@@ -305,6 +370,10 @@ impl From<MasterMessage> for wire::MasterMessage {
             MasterMessage::Recall(leases) => {
                 Body::Recall(wire::Recall { leases: tasks_to_wire(leases) })
             }
+            MasterMessage::Precompile { namespace, module } => {
+                let namespace = namespace.as_str().to_owned();
+                Body::Precompile(wire::Precompile { namespace, module: module.0.to_vec() })
+            }
         };
         wire::MasterMessage { body: Some(body) }
     }
@@ -332,6 +401,10 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
             Body::Recall(wire::Recall { leases }) => {
                 MasterMessage::Recall(tasks_from_wire(leases)?)
             }
+            Body::Precompile(wire::Precompile { namespace, module }) => MasterMessage::Precompile {
+                namespace: namespace.parse()?,
+                module: Digest::try_from(&module[..])?,
+            },
         })
     }
 }

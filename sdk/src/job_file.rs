@@ -52,6 +52,10 @@ pub struct JobFile {
     /// Which jobs of the namespace go first, -100 (last) to 100 (first). Default: 0.
     #[schemars(extend("default" = 0))]
     pub priority: Option<Int<{ -MAX_PRIORITY as i64 }, { MAX_PRIORITY as i64 }>>,
+    /// Whether all agents compile the job's module when it is submitted, and not only those that get
+    /// tasks of it, when they do. Default: false.
+    #[schemars(extend("default" = false))]
+    pub precompile: Option<bool>,
     /// What the job runs, as `[[stage]]` tables; exactly one until stages can follow each other.
     #[schemars(length(min = 1, max = 1))]
     pub stage: Vec<StageFile>,
@@ -137,6 +141,7 @@ impl JobFile {
             name: table.optional("name", problems),
             namespace: table.optional("namespace", problems),
             priority: table.optional("priority", problems),
+            precompile: table.optional("precompile", problems),
             stage: stages(table, problems),
         }
     }

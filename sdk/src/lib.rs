@@ -22,6 +22,8 @@ pub mod put_job;
 
 pub mod submit;
 
+pub mod precompile;
+
 pub mod view;
 
 pub mod query;

@@ -20,6 +20,8 @@ pub struct JobPlan {
     pub namespace: Option<Namespace>,
     /// Which jobs of the namespace go first, -100 to 100.
     pub priority: i32,
+    /// Whether all agents are told to compile its module when it is submitted.
+    pub precompile: bool,
     /// Its only stage, until stages can follow each other.
     pub stage: StagePlan,
 }

@@ -100,6 +100,13 @@ impl Jobs for BrokenMaster {
         Err(Status::failed_precondition("job-1 is still active"))
     }
 
+    async fn precompile(
+        &self,
+        _: Request<wire::PrecompileRequest>,
+    ) -> Result<Response<wire::PrecompileResponse>, Status> {
+        Err(Status::failed_precondition("it is not in the store"))
+    }
+
     async fn watch(
         &self,
         request: Request<wire::WatchRequest>,

@@ -73,6 +73,9 @@ mod retry;
 #[path = "e2e/names.rs"]
 mod names;
 
+#[path = "e2e/precompile.rs"]
+mod precompile;
+
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 /// Says why a test does nothing on this machine, to stderr itself: the harness holds back what

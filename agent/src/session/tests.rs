@@ -52,6 +52,24 @@ fn finished(index: u32) -> Finished {
 }
 
 #[test]
+fn what_came_of_a_module_is_told_while_there_is_a_leader() {
+    let mut session = welcomed();
+    let (namespace, module) = (Namespace::default_namespace(), Digest::of(b"module"));
+    let asked = MasterMessage::Precompile { namespace: namespace.clone(), module };
+    let actions = session.step(Event::Received(asked), Vec::new(), 10);
+    let [Action::Precompile(of, what)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((of, *what), (&namespace, module));
+    let came = || Event::Precompiled(module, Precompiled::Ready);
+    let actions = session.step(came(), Vec::new(), 20);
+    let [Action::Send(AgentMessage::Precompiled { .. })] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    session.step(Event::Disconnected, Vec::new(), 30);
+    let actions = session.step(came(), Vec::new(), 40);
+    assert!(actions.is_empty(), "{actions:?}");
+}
+
+#[test]
 fn a_heartbeat_tells_what_is_prepared() {
     let mut session = welcomed();
     let granted = MasterMessage::Grants(vec![lease(0, 10)]);

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use weir_sdk::{
     data::{Node, TreeEntry},
-    proto::{digest::Digest, job::InputSource, name::NamedSource},
+    precompile::AgentPrecompiled,
+    proto::{agent::Precompiled, digest::Digest, job::InputSource, name::NamedSource},
 };
 
 /// What `put` put.
@@ -14,6 +15,32 @@ pub(crate) struct Put {
     digest: String,
     /// `blob` or `tree`.
     kind: &'static str,
+    /// What came of it on each agent, with `--precompile`.
+    compiled: Option<Vec<Compiled>>,
+}
+
+/// What came of a module on an agent.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Compiled {
+    /// The agent's name.
+    agent: String,
+    /// `ready`, `refused` (tasks can never run it there), `failed` (it could not be compiled now) or
+    /// `late` (it has not told yet).
+    result: &'static str,
+    /// Why it is not ready.
+    reason: Option<String>,
+}
+
+impl From<&AgentPrecompiled> for Compiled {
+    fn from(told: &AgentPrecompiled) -> Compiled {
+        let (result, reason) = match told.came.clone() {
+            Some(Precompiled::Ready) => ("ready", None),
+            Some(Precompiled::Refused { reason }) => ("refused", Some(reason)),
+            Some(Precompiled::Failed { reason }) => ("failed", Some(reason)),
+            None => ("late", None),
+        };
+        Compiled { agent: told.agent.clone(), result, reason }
+    }
 }
 
 /// A blob of the namespace: a line of `store ls`.
@@ -98,8 +125,9 @@ pub(crate) struct NameRemoved {
 
 impl Put {
     /// Of what was put.
-    pub(crate) fn new(source: InputSource) -> Put {
-        Put { digest: source.to_string(), kind: kind(source) }
+    pub(crate) fn new(source: InputSource, compiled: Option<&[AgentPrecompiled]>) -> Put {
+        let compiled = compiled.map(|told| told.iter().map(Compiled::from).collect());
+        Put { digest: source.to_string(), kind: kind(source), compiled }
     }
 }
 

@@ -76,6 +76,11 @@ impl Sessions {
         }
     }
 
+    /// Agents, each with its session.
+    pub(super) fn open_ones(&self) -> impl Iterator<Item = (AgentId, SessionId)> {
+        self.sessions.iter().map(|(agent, session)| (*agent, *session))
+    }
+
     /// Ends every session.
     pub(super) fn close_all(&mut self, why: &'static str, actions: &mut Vec<Action>) {
         for (session, _) in std::mem::take(self).agents {
@@ -159,11 +164,17 @@ impl Control {
             }
             AgentMessage::Live(chunks) => actions.push(Action::Live(chunks)),
             AgentMessage::Leaving => self.gone(agent, Change::AgentLeft(agent), now_ms),
+            AgentMessage::Precompiled { module, came } => {
+                self.precompiles.told(agent, module, &came);
+            }
         }
     }
 
     pub(super) fn agent_closed(&mut self, session: SessionId) {
         let agent = self.sessions.close(session);
+        if let Some(agent) = agent {
+            self.precompiles.closed(agent);
+        }
         if let (Some(agent), Some(table)) = (agent, &mut self.table) {
             table.detach(agent);
         }
@@ -206,6 +217,7 @@ impl Control {
         };
         let agent = hello.agent.id;
         self.sessions.open(session, agent, actions);
+        self.precompiles.closed(agent);
         let attached = table.attach(&self.state, hello.agent, hello.held, now_ms);
         let paused = table.paused_on(agent);
         let cluster = self.state.cluster.unwrap_or(ClusterId(0));

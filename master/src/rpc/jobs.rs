@@ -1,5 +1,7 @@
 //! `Jobs`: submit, look, watch, pause, cancel, retry, remove. Lists are made in `list`.
 
+mod precompile;
+
 use std::{
     collections::{HashMap, HashSet},
     pin::Pin,
@@ -51,19 +53,23 @@ impl JobsService {
     async fn check(&self, spec: &JobSpec) -> Result<(), Status> {
         for stage in &spec.stages {
             let digests: Vec<Digest> = stage.digests().collect();
-            let missing = self.store.find_missing(&spec.namespace, &digests).await;
-            let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
-            if let Some(digest) = missing.first() {
-                return Err(Status::failed_precondition(format!(
-                    "{digest} is not in the store of namespace {}; put it first",
-                    spec.namespace
-                )));
-            }
+            self.check_there(&spec.namespace, &digests).await?;
             self.check_manifest(&spec.namespace, stage).await?;
             self.check_module(&spec.namespace, stage.module).await?;
             self.check_size(&stage.resources)?;
         }
         Ok(())
+    }
+
+    async fn check_there(&self, namespace: &Namespace, digests: &[Digest]) -> Result<(), Status> {
+        let missing = self.store.find_missing(namespace, digests).await;
+        let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
+        match missing.first() {
+            Some(digest) => Err(Status::failed_precondition(format!(
+                "{digest} is not in the store of namespace {namespace}; put it first"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// A manifest that is not one, or not of this stage, is refused here; items that are not in the
@@ -250,6 +256,13 @@ impl wire::jobs_server::Jobs for JobsService {
     ) -> Result<Response<wire::RemoveJobResponse>, Status> {
         self.change(Change::RemoveJob(JobId(request.into_inner().job))).await?;
         Ok(Response::new(wire::RemoveJobResponse {}))
+    }
+
+    async fn precompile(
+        &self,
+        request: Request<wire::PrecompileRequest>,
+    ) -> Result<Response<wire::PrecompileResponse>, Status> {
+        Ok(Response::new(self.precompile_module(request.into_inner()).await?))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>;

@@ -48,6 +48,7 @@ impl JobFile {
             name: self.name.as_ref().map_or_else(|| name_of(path), |name| name.0.clone()),
             namespace: self.namespace.as_ref().map(|namespace| namespace.0.clone()),
             priority: self.priority.map_or(0, |priority| priority.0 as i32),
+            precompile: self.precompile.unwrap_or(false),
             stage,
         })
     }

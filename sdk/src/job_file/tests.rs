@@ -15,6 +15,7 @@ const FULL: &str = r#"
 name = "thumbnails"
 namespace = "media"
 priority = -10
+precompile = true
 
 [[stage]]
 name = "shrink"
@@ -52,7 +53,7 @@ fn every_key_is_read() {
     let (file, problems) = JobFile::parse(FULL);
     assert_eq!(problems, []);
     let stage = &file.stage[0];
-    assert_eq!(file.priority, Some(Int(-10)));
+    assert_eq!((file.priority, file.precompile), (Some(Int(-10)), Some(true)));
     assert_eq!(stage.args, ["--size", "{index}", "{input.stem}"]);
     let allowed: Vec<String> = stage.capabilities.iter().map(|word| word.0.to_string()).collect();
     assert_eq!(allowed, ["clock", "random"]);

@@ -302,6 +302,8 @@ impl World {
                     }
                 }
                 Action::End => return self.agent_ends(agent),
+                // No client here asks for it.
+                Action::Precompile(..) => {}
             }
         }
         if !withdrawn.is_empty() {
