@@ -138,12 +138,11 @@ impl Link {
     }
 
     fn step(&mut self, event: Event) {
+        let mut lost = false;
         match event {
             Event::Disconnected => {
                 self.connection = Connection::None;
-                if !std::mem::replace(&mut self.alone, true) {
-                    tracing::warn!(master = self.address, "no master answers; trying again");
-                }
+                lost = true;
             }
             Event::Received(_) if std::mem::replace(&mut self.alone, false) => {
                 tracing::warn!(master = self.address, "the master answers");
@@ -169,6 +168,10 @@ impl Link {
                 Action::End => self.ended = true,
                 Action::Precompile(namespace, module) => self.precompiler.ask(namespace, module),
             }
+        }
+        // Whoever said goodbye waits for just that.
+        if lost && !self.ended && !std::mem::replace(&mut self.alone, true) {
+            tracing::warn!(master = self.address, "no master answers; trying again");
         }
         if !withdrawn.is_empty() {
             self.step(Event::Withdrawn(withdrawn));

@@ -4,6 +4,8 @@
 //! runs is the executor's; this decides what to run, what to report, and what to say again after a
 //! broken connection. The link feeds it from a socket, a simulation from a seed.
 
+mod stay;
+
 use std::collections::BTreeMap;
 
 use weir_proto::{
@@ -16,6 +18,7 @@ use weir_proto::{
     range::{RangeSet, TaskRange},
 };
 
+use self::stay::Stay;
 use crate::{
     admission::{Refusal, Taken, admit},
     executor::{End, Finished},
@@ -31,9 +34,6 @@ const PAGE_BYTES: usize = MAX_PAGE_BYTES / 4;
 /// Wait before the first and before later attempts to reach a master.
 const RECONNECT_MS: u64 = 100;
 const MAX_RECONNECT_MS: u64 = 3_000;
-/// How long an agent that leaves waits for its last results to be stored, and for its leaving to be
-/// heard.
-const LEAVE_MS: u64 = 5_000;
 /// Heartbeats until the leader says how often it wants them.
 const DEFAULT_HEARTBEAT_MS: u64 = 1_000;
 
@@ -99,19 +99,6 @@ pub struct Session {
     preparing: BTreeMap<LeaseId, Preparing>,
     heartbeat_ms: u64,
     stay: Stay,
-}
-
-/// Whether the agent goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stay {
-    /// It takes what it is lent.
-    Working,
-    /// It finishes what has begun, and takes no more.
-    Draining,
-    /// It waits for its last results to be stored, at most until a time.
-    Leaving { until_ms: u64 },
-    /// It said goodbye, and waits at most until a time for the stream to be closed.
-    Left { until_ms: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -388,64 +375,6 @@ impl Session {
                 self.give_back(id, range, Some(reason));
                 self.end_if_empty(id, actions);
             }
-        }
-    }
-
-    /// Finishes what has begun and leaves, or goes on after all.
-    fn drain(&mut self, draining: bool, actions: &mut Vec<Action>) {
-        match (self.stay, draining) {
-            (Stay::Working, true) => {
-                self.stay = Stay::Draining;
-                let all = self.leases.iter();
-                actions
-                    .extend(all.map(|(id, held)| Action::Withdraw(*id, held.unfinished.clone())));
-            }
-            (Stay::Draining, false) => self.stay = Stay::Working,
-            // Whoever has begun to leave does.
-            (Stay::Working | Stay::Draining | Stay::Leaving { .. } | Stay::Left { .. }, _) => {}
-        }
-    }
-
-    /// Gives everything back that has not ended.
-    fn leave(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        if matches!(self.stay, Stay::Leaving { .. } | Stay::Left { .. }) {
-            return;
-        }
-        self.stay = Stay::Leaving { until_ms: now_ms + LEAVE_MS };
-        let unfinished: Vec<(LeaseId, RangeSet)> =
-            self.leases.iter().map(|(id, lease)| (*id, lease.unfinished.clone())).collect();
-        for (id, tasks) in unfinished {
-            actions.push(Action::Stop(id));
-            self.hand_back(id, &tasks, actions);
-        }
-    }
-
-    /// Gives tasks back that this agent could have run.
-    fn hand_back(&mut self, id: LeaseId, tasks: &RangeSet, actions: &mut Vec<Action>) {
-        let Some(lease) = self.leases.get_mut(&id) else { return };
-        lease.unfinished.remove_all(tasks);
-        lease.open.remove_all(tasks);
-        for range in tasks.ranges() {
-            self.give_back(id, *range, None);
-        }
-        self.end_if_empty(id, actions);
-    }
-
-    /// Leaves when nothing is left to do, or when it takes too long.
-    fn say_goodbye(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let nothing_left = self.leases.is_empty() && self.unstored.is_empty();
-        match self.stay {
-            Stay::Draining | Stay::Leaving { .. } if nothing_left && self.is_up() => {
-                actions.push(Action::Send(AgentMessage::Leaving));
-                self.stay = Stay::Left { until_ms: now_ms + LEAVE_MS };
-            }
-            // Nobody hears it: whoever leads next finds it missing.
-            Stay::Leaving { .. } if nothing_left => actions.push(Action::End),
-            Stay::Leaving { until_ms } if now_ms >= until_ms => actions.push(Action::End),
-            Stay::Left { until_ms } if !self.is_up() || now_ms >= until_ms => {
-                actions.push(Action::End);
-            }
-            Stay::Working | Stay::Draining | Stay::Leaving { .. } | Stay::Left { .. } => {}
         }
     }
 

@@ -9,7 +9,7 @@ use weir_proto::{
     outcome::{Outcome, Usage},
 };
 
-use super::*;
+use super::{stay::LEAVE_MS, *};
 
 const LEASE: LeaseId = LeaseId { term: 1, seq: 1 };
 const STAGE: StageId = StageId { job: JobId(1), stage: 0 };
