@@ -47,7 +47,7 @@ struct Lane {
 }
 
 enum Due {
-    Granted(usize, Lease),
+    Granted(usize, Box<Lease>),
     Recalled(usize, LeaseId, RangeSet),
     Ends(usize, LeaseId, u32),
     Reports(usize, LeaseId),
@@ -102,7 +102,7 @@ impl Cluster {
             }
             for (agent, lease) in placement.grants {
                 let machine = self.machine(agent);
-                self.after(MESSAGE_US, Due::Granted(machine, lease));
+                self.after(MESSAGE_US, Due::Granted(machine, Box::new(lease)));
             }
             for (agent, lease, tasks) in placement.recalled {
                 let machine = self.machine(agent);
