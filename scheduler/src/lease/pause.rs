@@ -12,7 +12,7 @@ pub type LeaseTasks = (AgentId, LeaseId, RangeSet);
 
 impl LeaseTable {
     /// Other tasks of a stage are to stand still than before. Those that run do so at once; those that
-    /// are to go on wait for [`LeaseTable::resume`].
+    /// are to go on wait until `place` finds a core for them.
     pub fn pause(&mut self, stage: StageId, paused: &RangeSet) -> Vec<LeaseTasks> {
         let Some(queue) = self.stages.get_mut(&stage) else { return Vec::new() };
         queue.paused.clone_from(paused);
