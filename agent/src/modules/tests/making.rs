@@ -90,7 +90,8 @@ async fn what_is_done_for_a_module_is_told_until_it_is_done() {
     };
     module.expect("a module");
     let (module, turn, compile) = (PrepareStep::Module, PrepareStep::Turn, PrepareStep::Compile);
-    assert_eq!(passed, [module, turn, module, compile]);
+    // Before its turn it looks for the code on disk, which may be over before anybody looks.
+    assert!(passed == [module, turn, module, compile] || passed == [turn, module, compile]);
     assert_eq!(step(), None);
 }
 
