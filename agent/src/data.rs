@@ -8,7 +8,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -100,12 +103,18 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub struct MemoryData {
     blobs: Mutex<HashMap<Digest, Bytes>>,
     trees: Mutex<HashMap<Digest, BTreeMap<String, Digest>>>,
+    is_full: AtomicBool,
 }
 
 impl MemoryData {
     /// Without anything.
     pub fn new() -> MemoryData {
         MemoryData::default()
+    }
+
+    /// Keeps nothing more that tasks leave.
+    pub fn fill(&self) {
+        self.is_full.store(true, Ordering::Relaxed);
     }
 
     /// Keeps bytes, at once.
@@ -191,7 +200,12 @@ impl TaskData for MemoryData {
     }
 
     fn put<'a>(&'a self, _: &'a Namespace, bytes: Bytes) -> DataFuture<'a, Digest> {
-        Box::pin(async move { Ok(self.insert(bytes)) })
+        Box::pin(async move {
+            match self.is_full.load(Ordering::Relaxed) {
+                true => Err(DataError::Unavailable { reason: "it is full".to_owned() }),
+                false => Ok(self.insert(bytes)),
+            }
+        })
     }
 
     fn put_tree<'a>(

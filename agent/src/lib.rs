@@ -10,6 +10,8 @@ pub mod admission;
 
 mod link;
 
+mod kept;
+
 pub mod executor;
 
 pub mod data;
@@ -63,6 +65,7 @@ use crate::{
     calibrate::CalibrateError,
     compiler::CompilerConfig,
     executor::{Executor, ExecutorConfig, ExecutorError},
+    kept::KeptPages,
     link::Link,
     machine::Machine,
     modules::{ModuleCache, ModuleError},
@@ -208,9 +211,12 @@ impl Agent {
             data,
             tokio::runtime::Handle::current(),
         )?;
-        let session = Session::new(description.clone());
+        let kept = path.join("kept");
+        let (kept, earlier) = KeptPages::open(kept.clone())
+            .map_err(|source| StartError::Directory { path: kept, source })?;
+        let session = Session::new(description.clone(), earlier);
         let link =
-            Link::new(session, executor, precompiler, endpoint.connect_lazy(), config.master);
+            Link::new(session, executor, precompiler, kept, endpoint.connect_lazy(), config.master);
         let (stop, stopped) = oneshot::channel();
         Ok(Agent { description, stop, link: tokio::spawn(link.run(stopped)) })
     }

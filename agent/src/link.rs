@@ -16,6 +16,7 @@ use weir_proto::{
 
 use crate::{
     executor::Executor,
+    kept::KeptPages,
     precompile::Precompiler,
     session::{Action, Event, Session},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Link {
     session: Session,
     executor: Executor,
     precompiler: Precompiler,
+    kept: KeptPages,
     master: AgentsClient<Channel>,
     connection: Connection,
     started: Instant,
@@ -64,6 +66,7 @@ impl Link {
         session: Session,
         executor: Executor,
         precompiler: Precompiler,
+        kept: KeptPages,
         channel: Channel,
         address: String,
     ) -> Link {
@@ -74,6 +77,7 @@ impl Link {
             session,
             executor,
             precompiler,
+            kept,
             master,
             connection,
             started: now,
@@ -123,9 +127,13 @@ impl Link {
                 () = tokio::time::sleep(wakeup) => self.step(Event::Tick),
             }
         }
-        let executor = self.executor;
+        let (executor, kept) = (self.executor, self.kept);
+        let end = move || {
+            executor.shutdown();
+            drop(kept);
+        };
         // Waits for workers, so not on this thread; if it cannot be spawned the process is ending.
-        let _ended = tokio::task::spawn_blocking(move || executor.shutdown()).await;
+        let _ended = tokio::task::spawn_blocking(end).await;
     }
 
     fn now_ms(&self) -> u64 {
@@ -165,6 +173,8 @@ impl Link {
                 Action::Pause(lease, tasks) => {
                     withdrawn.push((lease, self.executor.pause(lease, &tasks)));
                 }
+                Action::Keep { seq, cluster, page } => self.kept.keep(seq, (cluster, page)),
+                Action::Forget(seq) => self.kept.forget(seq),
                 Action::End => self.ended = true,
                 Action::Precompile(namespace, module) => self.precompiler.ask(namespace, module),
             }

@@ -4,33 +4,30 @@
 //! runs is the executor's; this decides what to run, what to report, and what to say again after a
 //! broken connection. The link feeds it from a socket, a simulation from a seed.
 
+mod pages;
 mod stay;
 
 use std::collections::BTreeMap;
 
 use weir_proto::{
-    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, Precompiled, SequencedPage},
+    agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, Precompiled},
     digest::Digest,
-    id::{LeaseId, Namespace, StageId},
+    id::{ClusterId, LeaseId, Namespace, StageId},
     lease::{Lease, LeaseMarks, Preparing},
     limits::Resources,
-    page::{MAX_PAGE_BYTES, MAX_PAGE_TASKS, Page, TaskResult},
+    page::TaskResult,
     range::{RangeSet, TaskRange},
 };
 
-use self::stay::Stay;
+use self::{
+    pages::{PAGE_DELAY_MS, Unstored},
+    stay::Stay,
+};
 use crate::{
     admission::{Refusal, Taken, admit},
     executor::{End, Finished},
 };
 
-/// Results wait at most this long for others to share their page.
-const PAGE_DELAY_MS: u64 = 20;
-/// A page is sent at once when it has this many results.
-const PAGE_TASKS: usize = 512;
-/// A page is sent at once when its results take about this many bytes: outputs that are inline
-/// make a page large long before it is full.
-const PAGE_BYTES: usize = MAX_PAGE_BYTES / 4;
 /// Wait before the first and before later attempts to reach a master.
 const RECONNECT_MS: u64 = 100;
 const MAX_RECONNECT_MS: u64 = 3_000;
@@ -76,6 +73,17 @@ pub enum Action {
     /// Let these tasks of a lease stand still, and no others. Take back those that have not begun, and
     /// tell which these are.
     Pause(LeaseId, RangeSet),
+    /// Let a page outlive this process.
+    Keep {
+        /// Its number.
+        seq: u64,
+        /// Where its tasks came from.
+        cluster: ClusterId,
+        /// Its bytes.
+        page: Vec<u8>,
+    },
+    /// Nobody needs this page any more, which was kept.
+    Forget(u64),
     /// Nothing is left to do: end.
     End,
     /// Compile this module when nobody who has tasks wants to compile.
@@ -90,7 +98,15 @@ pub struct Session {
     leases: BTreeMap<LeaseId, HeldLease>,
     /// Pages that no leader has said are stored, by `seq`.
     unstored: BTreeMap<u64, Unstored>,
+    /// The same of an earlier life.
+    earlier: BTreeMap<u64, (ClusterId, Vec<u8>)>,
     last_seq: u64,
+    /// Whose agent this is, once a leader has said so.
+    cluster: Option<ClusterId>,
+    /// What it stopped although it had begun, to be told when it leaves.
+    abandoned: Vec<(LeaseId, RangeSet)>,
+    /// The newest lease of tasks that run at most once.
+    last_once: Option<LeaseId>,
     /// Tasks to give back, in runs, of which the leader has not been told.
     returned: Vec<Returned>,
     /// Tasks that run, as the executor last told.
@@ -117,6 +133,10 @@ struct HeldLease {
     slots: u32,
     /// What each running task takes.
     each: Resources,
+    /// Whether its tasks run at most once.
+    once: bool,
+    /// Whether they may do more than compute.
+    impure: bool,
     /// Tasks without a stored result.
     open: RangeSet,
     /// Tasks that have not ended.
@@ -140,22 +160,21 @@ struct Returned {
     reason: Option<String>,
 }
 
-#[derive(Debug)]
-struct Unstored {
-    lease: LeaseId,
-    range: TaskRange,
-    page: Vec<u8>,
-}
-
 impl Session {
-    /// A session of an agent that holds nothing. The first [`Event::Tick`] connects it.
-    pub fn new(agent: AgentDescription) -> Session {
+    /// A session of an agent that holds nothing but pages of an earlier life, which are numbered from
+    /// 1. The first [`Event::Tick`] connects it.
+    pub fn new(agent: AgentDescription, kept: Vec<(ClusterId, Vec<u8>)>) -> Session {
+        let last_seq = kept.len() as u64;
         Session {
             agent,
             link: Link::Down { retry_ms: 0, failures: 0 },
             leases: BTreeMap::new(),
             unstored: BTreeMap::new(),
-            last_seq: 0,
+            earlier: (1..).zip(kept).collect(),
+            last_seq,
+            cluster: None,
+            abandoned: Vec::new(),
+            last_once: None,
             returned: Vec::new(),
             running: Vec::new(),
             preparing: BTreeMap::new(),
@@ -174,6 +193,7 @@ impl Session {
             Event::Connected => {
                 // A hello tells what is held, and so what is not.
                 self.returned.clear();
+                self.send_earlier(&mut actions);
                 actions.push(Action::Send(self.hello()));
             }
             Event::Disconnected => self.disconnected(now_ms),
@@ -271,9 +291,14 @@ impl Session {
                     }
                 }
             }
-            MasterMessage::Welcome { heartbeat_ms, .. } => {
+            MasterMessage::Welcome { cluster, heartbeat_ms } => {
+                if self.cluster.replace(cluster) != Some(cluster) {
+                    // Another one counts its leases anew.
+                    self.last_once = None;
+                }
                 self.heartbeat_ms = heartbeat_ms.max(1);
                 self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
+                self.say_stopping(actions);
                 self.send_unstored(actions);
             }
             MasterMessage::Grants(leases) => {
@@ -291,7 +316,7 @@ impl Session {
             }
             MasterMessage::Revoke(leases) => {
                 for lease in leases {
-                    self.unstored.retain(|_, page| page.lease != lease);
+                    self.forget_pages(lease, actions);
                     if self.leases.remove(&lease).is_some() {
                         actions.push(Action::Stop(lease));
                     }
@@ -305,6 +330,13 @@ impl Session {
         let known = self.leases.get(&lease.id).map(|held| held.open.within(lease.range));
         let mut new: RangeSet = [lease.range].into_iter().collect();
         new.remove_all(&known.unwrap_or_default());
+        if lease.spec.once {
+            // It is granted at one time, whole: whatever is no longer here has begun, or went back.
+            if self.last_once >= Some(lease.id) {
+                return;
+            }
+            self.last_once = Some(lease.id);
+        }
         if self.stay != Stay::Working {
             for range in new.ranges() {
                 self.give_back(lease.id, *range, None);
@@ -336,13 +368,6 @@ impl Session {
         let wanted = of_lease
             .map_or_else(|| HeldLease::of(lease).taken(new.len()), |held| held.taken(new.len()));
         admit(&self.agent, others, &lease.profile, wanted)
-    }
-
-    fn stored(&mut self, seq: u64, actions: &mut Vec<Action>) {
-        let Some(page) = self.unstored.remove(&seq) else { return };
-        let Some(lease) = self.leases.get_mut(&page.lease) else { return };
-        lease.open.remove(page.range);
-        self.end_if_empty(page.lease, actions);
     }
 
     fn end_if_empty(&mut self, id: LeaseId, actions: &mut Vec<Action>) {
@@ -402,55 +427,6 @@ impl Session {
         }
     }
 
-    /// Makes pages of results that have waited long enough, or are enough.
-    fn send_due_pages(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let mut pages = Vec::new();
-        for (id, lease) in &mut self.leases {
-            if !lease.is_page_due(now_ms) {
-                continue;
-            }
-            for page in lease.take_pages() {
-                self.last_seq += 1;
-                let range = page.range();
-                let page = page.encode();
-                pages.push(self.last_seq);
-                self.unstored.insert(self.last_seq, Unstored { lease: *id, range, page });
-            }
-        }
-        if self.is_up() {
-            self.send_pages(&pages, actions);
-        }
-    }
-
-    fn send_unstored(&self, actions: &mut Vec<Action>) {
-        let seqs: Vec<u64> = self.unstored.keys().copied().collect();
-        self.send_pages(&seqs, actions);
-    }
-
-    /// Sends pages in messages of bounded size.
-    fn send_pages(&self, seqs: &[u64], actions: &mut Vec<Action>) {
-        let mut pages = Vec::new();
-        let mut bytes = 0;
-        for seq in seqs {
-            let Some(unstored) = self.unstored.get(seq) else { continue };
-            if !pages.is_empty() && bytes + unstored.page.len() > MAX_PAGE_BYTES {
-                actions.push(self.report(std::mem::take(&mut pages)));
-                bytes = 0;
-            }
-            bytes += unstored.page.len();
-            let (lease, page) = (unstored.lease, unstored.page.clone());
-            pages.push(SequencedPage { seq: *seq, lease, page });
-        }
-        if !pages.is_empty() {
-            actions.push(self.report(pages));
-        }
-    }
-
-    fn report(&self, pages: Vec<SequencedPage>) -> Action {
-        let leases = self.marks(|id| pages.iter().any(|page| page.lease == id));
-        Action::Send(AgentMessage::Pages { pages, leases })
-    }
-
     fn marks(&self, wanted: impl Fn(LeaseId) -> bool) -> Vec<LeaseMarks> {
         let leases = self.leases.iter().filter(|(id, _)| wanted(**id));
         leases
@@ -493,6 +469,8 @@ impl HeldLease {
             stage: lease.stage,
             slots: lease.slots,
             each: lease.spec.resources.clone(),
+            once: lease.spec.once,
+            impure: !lease.spec.capabilities.is_empty(),
             open: RangeSet::new(),
             unfinished: RangeSet::new(),
             paused: RangeSet::new(),
@@ -517,40 +495,6 @@ impl HeldLease {
     /// Tasks that stand still, as far as they are still here.
     fn standing_still(&self) -> RangeSet {
         self.unfinished.intersection(&self.paused)
-    }
-
-    /// Nobody to wait for, enough, or long enough.
-    fn is_page_due(&self, now_ms: u64) -> bool {
-        !self.results.is_empty()
-            && (self.unfinished.is_empty()
-                || self.results.len() >= PAGE_TASKS
-                || self.results_bytes >= PAGE_BYTES
-                || now_ms >= self.oldest_ms + PAGE_DELAY_MS)
-    }
-
-    /// All results as pages: one for each run of consecutive tasks, cut at the bounds of a page.
-    fn take_pages(&mut self) -> Vec<Page> {
-        let mut pages: Vec<Page> = Vec::new();
-        let mut bytes = 0;
-        self.results_bytes = 0;
-        for (index, result) in std::mem::take(&mut self.results) {
-            let size = result.encoded_size_hint();
-            match pages.last_mut() {
-                Some(page)
-                    if page.range().end == index
-                        && page.results.len() < MAX_PAGE_TASKS
-                        && bytes + size <= PAGE_BYTES =>
-                {
-                    bytes += size;
-                    page.results.push(result);
-                }
-                _ => {
-                    bytes = size;
-                    pages.push(Page { stage: self.stage, first: index, results: vec![result] });
-                }
-            }
-        }
-        pages
     }
 }
 

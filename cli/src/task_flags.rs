@@ -61,6 +61,10 @@ pub(crate) struct TaskFlags {
     /// How often a task that fails is run again [default: 0]
     #[arg(long, value_name = "COUNT", value_parser = parse_retries)]
     retries: Option<u32>,
+    /// Run each task at most once, whatever happens: one that an agent had which was lost is not run
+    /// again
+    #[arg(long, conflicts_with = "retries")]
+    once: bool,
     /// Chooses among the random sequences the guest may see [default: 0]
     #[arg(long, value_name = "NUMBER", value_parser = parse_seed)]
     seed: Option<u64>,
@@ -235,6 +239,7 @@ impl TaskFlags {
             ("--array", self.array.is_some()),
             ("--foreach", !self.foreach.is_empty()),
             ("--retries", self.retries.is_some()),
+            ("--once", self.once),
             ("--seed", self.seed.is_some()),
             ("--allow", !self.allow.is_empty()),
             ("--resource", !self.resource.is_empty()),
@@ -269,6 +274,7 @@ impl TaskFlags {
             success_codes: Vec::new(),
             outputs: OutputsPlan::Nothing,
             retries: self.retries.unwrap_or(0),
+            once: self.once,
             seed: self.seed.unwrap_or(0),
             capabilities: self.allow.iter().cloned().collect(),
             coredump: self.coredump,

@@ -5,6 +5,7 @@
 
 mod agents;
 mod measure;
+mod once;
 mod precompile;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,6 +15,7 @@ use weir_proto::{
     command::{Change, Command},
     digest::Digest,
     id::{AgentId, ClusterId, JobId, Namespace, NodeId, StageId},
+    lease::Lease,
     malformed::Malformed,
 };
 use weir_scheduler::{
@@ -145,6 +147,8 @@ enum Waiting {
     Client(Ticket),
     Pages(SessionId, Vec<u64>),
     Register(SessionId, Hello),
+    /// A lease of tasks that run at most once, for this agent.
+    Grant(AgentId, Box<Lease>),
     /// That an agent is no longer there.
     Gone(AgentId),
 }
@@ -434,6 +438,9 @@ impl Control {
             Waiting::Register(session, hello) => {
                 self.registered(session, hello, refused.is_none(), now_ms, actions);
             }
+            Waiting::Grant(agent, lease) => {
+                self.granted_once(agent, *lease, refused.is_none(), now_ms, actions);
+            }
             Waiting::Gone(agent) => self.sessions.gone(agent, actions),
         }
     }
@@ -467,6 +474,11 @@ impl Control {
             Effect::LeasesExtended(stage) => {
                 if let (Some(table), Some((mark, _))) = (&mut self.table, self.state.stage(stage)) {
                     table.extended(stage, mark.leased_through);
+                }
+            }
+            Effect::OnceReturned { stage, tasks } => {
+                if let Some(table) = &mut self.table {
+                    table.returned_once(stage, &tasks);
                 }
             }
             Effect::Paused(job) => {
@@ -529,6 +541,7 @@ impl Control {
 
     /// Grants what can be granted; true when that calls for another round.
     fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
+        self.return_unheld(now_ms);
         let Some(table) = &mut self.table else { return false };
         let placement = place::place(&self.state, table, now_ms);
         let mut again = placement.grants.len() >= MAX_GRANTS;
@@ -542,8 +555,13 @@ impl Control {
                 table.not_extending(stage);
             }
         }
-        self.measuring.granted(&placement.grants, now_ms, actions);
-        self.sessions.grant(placement.grants, actions);
+        let grants = placement.grants.into_iter();
+        let (once, grants): (Vec<_>, _) = grants.partition(|(_, lease)| lease.spec.once);
+        for (agent, lease) in once {
+            again |= self.grant_once(agent, lease, now_ms);
+        }
+        self.measuring.granted(&grants, now_ms, actions);
+        self.sessions.grant(grants, actions);
         again
     }
 

@@ -33,6 +33,7 @@ fn refused(refusal: &Refusal) -> Status {
             | Rejection::NothingToRetry(_)
             | Rejection::AgentGone(_)
             | Rejection::HasEnded(_)
+            | Rejection::NotGranted { .. }
             | Rejection::NameConflict { .. } => Code::FailedPrecondition,
             Rejection::TooManyJobs { .. }
             | Rejection::TooManyTasks { .. }

@@ -65,8 +65,22 @@ pub enum AgentMessage {
     },
     /// Output of running tasks, advisory.
     Live(Vec<LiveChunk>),
+    /// Before the hello: results of an earlier life of the agent, which nobody has said are stored.
+    Kept {
+        /// Who speaks.
+        agent: AgentId,
+        /// Where their tasks came from.
+        cluster: ClusterId,
+        /// The pages, ascending by `seq`.
+        pages: Vec<KeptPage>,
+    },
+    /// It takes no more tasks, and leaves when what may not begin again has ended.
+    Stopping,
     /// Its last message: nothing runs there any more, and what it still holds is free.
-    Leaving,
+    Leaving {
+        /// But for these: they run at most once, and have begun.
+        abandoned: Vec<(LeaseId, RangeSet)>,
+    },
     /// What came of a module that it was to compile.
     Precompiled {
         /// The module.
@@ -100,6 +114,15 @@ pub struct SequencedPage {
     pub seq: u64,
     /// The lease that its tasks came with.
     pub lease: LeaseId,
+    /// The encoded page.
+    pub page: Vec<u8>,
+}
+
+/// A page of an earlier life of the agent, on its way to the leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPage {
+    /// As in [`SequencedPage`].
+    pub seq: u64,
     /// The encoded page.
     pub page: Vec<u8>,
 }
@@ -196,7 +219,7 @@ impl TryFrom<wire::AgentDescription> for AgentDescription {
     }
 }
 
-fn tasks_to_wire(leases: Vec<(LeaseId, RangeSet)>) -> Vec<wire::LeasedTasks> {
+pub(crate) fn tasks_to_wire(leases: Vec<(LeaseId, RangeSet)>) -> Vec<wire::LeasedTasks> {
     let leases = leases.into_iter().map(|(lease, tasks)| wire::LeasedTasks {
         lease: Some(lease.into()),
         tasks: tasks.to_wire(),
@@ -204,7 +227,9 @@ fn tasks_to_wire(leases: Vec<(LeaseId, RangeSet)>) -> Vec<wire::LeasedTasks> {
     leases.collect()
 }
 
-fn tasks_from_wire(leases: Vec<wire::LeasedTasks>) -> Result<Vec<(LeaseId, RangeSet)>, Malformed> {
+pub(crate) fn tasks_from_wire(
+    leases: Vec<wire::LeasedTasks>,
+) -> Result<Vec<(LeaseId, RangeSet)>, Malformed> {
     let leases = leases.into_iter().map(|leased| {
         let lease = required(leased.lease, "a lease's id")?.into();
         Ok((lease, RangeSet::from_wire(&leased.tasks)?))
@@ -249,7 +274,19 @@ impl From<AgentMessage> for wire::AgentMessage {
             AgentMessage::Live(chunks) => Body::Live(wire::LiveOutput {
                 chunks: chunks.into_iter().map(wire::LiveChunk::from).collect(),
             }),
-            AgentMessage::Leaving => Body::Leaving(wire::Leaving {}),
+            AgentMessage::Kept { agent, cluster, pages } => {
+                let pages = pages.into_iter();
+                let pages = pages.map(|KeptPage { seq, page }| wire::KeptPage { seq, page });
+                Body::Kept(wire::KeptPages {
+                    agent: agent.0,
+                    cluster: cluster.0,
+                    pages: pages.collect(),
+                })
+            }
+            AgentMessage::Stopping => Body::Stopping(wire::Stopping {}),
+            AgentMessage::Leaving { abandoned } => {
+                Body::Leaving(wire::Leaving { abandoned: tasks_to_wire(abandoned) })
+            }
             AgentMessage::Precompiled { module, came } => {
                 let module = module.0.to_vec();
                 Body::Precompiled(wire::ModulePrecompiled { module, came: Some(came.into()) })
@@ -290,7 +327,19 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
             Body::Live(wire::LiveOutput { chunks }) => {
                 AgentMessage::Live(chunks.into_iter().map(LiveChunk::from).collect())
             }
-            Body::Leaving(wire::Leaving {}) => AgentMessage::Leaving,
+            Body::Kept(wire::KeptPages { agent, cluster, pages }) => {
+                let pages = pages.into_iter();
+                let pages = pages.map(|wire::KeptPage { seq, page }| KeptPage { seq, page });
+                AgentMessage::Kept {
+                    agent: AgentId(agent),
+                    cluster: ClusterId(cluster),
+                    pages: pages.collect(),
+                }
+            }
+            Body::Stopping(wire::Stopping {}) => AgentMessage::Stopping,
+            Body::Leaving(wire::Leaving { abandoned }) => {
+                AgentMessage::Leaving { abandoned: tasks_from_wire(abandoned)? }
+            }
             Body::Precompiled(wire::ModulePrecompiled { module, came }) => {
                 let came = required(came, "what came of a module")?.try_into()?;
                 AgentMessage::Precompiled { module: Digest::try_from(&module[..])?, came }

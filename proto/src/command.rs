@@ -6,12 +6,12 @@
 use prost::Message;
 
 use crate::{
-    agent::AgentDescription,
-    id::{AgentId, ClusterId, JobId, RequestId, StageId, TaskId},
+    agent::{AgentDescription, tasks_from_wire, tasks_to_wire},
+    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, RequestId, StageId, TaskId},
     job::JobSpec,
     malformed::{Malformed, required},
     name::SetName,
-    range::RangeSet,
+    range::{RangeSet, TaskRange},
     wire,
 };
 
@@ -51,7 +51,12 @@ pub enum Change {
         suspects: Vec<TaskId>,
     },
     /// An agent said that nothing runs there any more.
-    AgentLeft(AgentId),
+    AgentLeft {
+        /// Which.
+        agent: AgentId,
+        /// Tasks that run at most once and have begun there; whatever else it has is free.
+        abandoned: Vec<(LeaseId, RangeSet)>,
+    },
     /// Lets an agent get no more tasks, and leave when those it has have ended; or go on.
     DrainAgent {
         /// Which.
@@ -81,6 +86,29 @@ pub enum Change {
         stage: StageId,
         /// The new mark.
         leased_through: u32,
+    },
+    /// Lends tasks that run at most once. It is refused when the agent is no longer in this life, or
+    /// somebody has one of the tasks.
+    GrantOnce {
+        /// The lease they come with.
+        lease: LeaseId,
+        /// Their stage.
+        stage: StageId,
+        /// The tasks.
+        range: TaskRange,
+        /// Who gets them.
+        agent: AgentId,
+        /// In which life.
+        incarnation: Incarnation,
+    },
+    /// Tasks that run at most once and have not begun are free for others.
+    ReturnOnce {
+        /// The lease they came with.
+        lease: LeaseId,
+        /// Their stage.
+        stage: StageId,
+        /// The tasks.
+        tasks: RangeSet,
     },
     /// Accepts a job that runs again what did not succeed in an ended one.
     RetryJob {
@@ -119,7 +147,10 @@ impl Command {
                 });
                 Body::AgentLost(wire::AgentLost { agent: agent.0, suspects: suspects.collect() })
             }
-            Change::AgentLeft(agent) => Body::AgentLeft(wire::AgentLeft { agent: agent.0 }),
+            Change::AgentLeft { agent, abandoned } => {
+                let abandoned = tasks_to_wire(abandoned);
+                Body::AgentLeft(wire::AgentLeft { agent: agent.0, abandoned })
+            }
             Change::DrainAgent { agent, draining } => {
                 Body::DrainAgent(wire::DrainAgent { agent: agent.0, draining })
             }
@@ -136,6 +167,22 @@ impl Command {
                     leased_through,
                 })
             }
+            Change::GrantOnce { lease, stage, range, agent, incarnation } => {
+                Body::GrantOnce(wire::GrantOnce {
+                    lease: Some(lease.into()),
+                    job: stage.job.0,
+                    stage: stage.stage,
+                    range: Some(range.into()),
+                    agent: agent.0,
+                    incarnation: incarnation.0,
+                })
+            }
+            Change::ReturnOnce { lease, stage, tasks } => Body::ReturnOnce(wire::ReturnOnce {
+                lease: Some(lease.into()),
+                job: stage.job.0,
+                stage: stage.stage,
+                tasks: tasks.to_wire(),
+            }),
             Change::RetryJob { request, job } => {
                 Body::RetryJob(wire::RetryJob { request: request.0.to_vec(), job: job.0 })
             }
@@ -183,7 +230,9 @@ impl Command {
                     })
                     .collect(),
             },
-            Body::AgentLeft(wire::AgentLeft { agent }) => Change::AgentLeft(AgentId(agent)),
+            Body::AgentLeft(wire::AgentLeft { agent, abandoned }) => {
+                Change::AgentLeft { agent: AgentId(agent), abandoned: tasks_from_wire(abandoned)? }
+            }
             Body::DrainAgent(wire::DrainAgent { agent, draining }) => {
                 Change::DrainAgent { agent: AgentId(agent), draining }
             }
@@ -198,6 +247,18 @@ impl Command {
                 let stage = StageId { job: JobId(job), stage };
                 Change::ExtendLeases { stage, leased_through }
             }
+            Body::GrantOnce(grant) => Change::GrantOnce {
+                lease: required(grant.lease, "a lease's id")?.into(),
+                stage: StageId { job: JobId(grant.job), stage: grant.stage },
+                range: TaskRange::try_from(required(grant.range, "a lease's range")?)?,
+                agent: AgentId(grant.agent),
+                incarnation: Incarnation(grant.incarnation),
+            },
+            Body::ReturnOnce(wire::ReturnOnce { lease, job, stage, tasks }) => Change::ReturnOnce {
+                lease: required(lease, "a lease's id")?.into(),
+                stage: StageId { job: JobId(job), stage },
+                tasks: RangeSet::from_wire(&tasks)?,
+            },
             Body::RetryJob(wire::RetryJob { request, job }) => {
                 Change::RetryJob { request: RequestId::try_from(&request[..])?, job: JobId(job) }
             }
@@ -219,11 +280,26 @@ mod tests {
             Change::CreateCluster(ClusterId(9)),
             Change::CancelJob(JobId(2)),
             Change::AgentLost { agent: AgentId(1), suspects: vec![stage.task(3)] },
-            Change::AgentLeft(AgentId(1)),
+            Change::AgentLeft {
+                agent: AgentId(1),
+                abandoned: vec![(LeaseId { term: 2, seq: 9 }, RangeSet::below(3))],
+            },
             Change::PauseTasks { job: JobId(2), tasks: RangeSet::below(3), paused: true },
             Change::DrainAgent { agent: AgentId(1), draining: true },
             Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
             Change::ExtendLeases { stage, leased_through: 77 },
+            Change::GrantOnce {
+                lease: LeaseId { term: 2, seq: 9 },
+                stage,
+                range: TaskRange::new(3, 5),
+                agent: AgentId(1),
+                incarnation: Incarnation(7),
+            },
+            Change::ReturnOnce {
+                lease: LeaseId { term: 2, seq: 9 },
+                stage,
+                tasks: RangeSet::below(3),
+            },
             Change::RetryJob { request: RequestId([3; 16]), job: JobId(2) },
             Change::RemoveJob(JobId(2)),
         ] {

@@ -21,6 +21,9 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub const MAX_PATH_BYTES: usize = 1024;
 /// How often a task may be run again at most.
 pub const MAX_RETRIES: u32 = 100;
+/// What is wrong with tasks that run at most once and are run again when they fail.
+pub const ONCE_AND_RETRIES: &str =
+    "tasks that run at most once are not run again when they fail: leave `retries` out, or `once`";
 /// A job's priority is from `-MAX_PRIORITY` to `MAX_PRIORITY`.
 pub const MAX_PRIORITY: i32 = 100;
 /// Where the guest's own directories are; an input can be at none of these paths, nor beneath.
@@ -75,6 +78,9 @@ pub struct StageSpec {
     pub capabilities: Capabilities,
     /// Whether a task that traps leaves a core dump.
     pub coredump: bool,
+    /// Whether a task runs at most once: one that began on an agent which was then lost ends so, and
+    /// is not run again.
+    pub once: bool,
 }
 
 /// What tells the tasks of a stage apart.
@@ -184,6 +190,7 @@ impl StageSpec {
             seed: 0,
             capabilities: Capabilities::new(),
             coredump: false,
+            once: false,
         }
     }
 
@@ -256,6 +263,7 @@ impl From<StageSpec> for wire::StageSpec {
             keep_paths,
             capabilities: spec.capabilities.iter().map(Capability::to_string).collect(),
             coredump: spec.coredump,
+            once: spec.once,
         }
     }
 }
@@ -354,6 +362,9 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
     if wire.retries > MAX_RETRIES {
         problems.push(format!("retries is {}; at most {MAX_RETRIES} are allowed", wire.retries));
     }
+    if wire.once && wire.retries > 0 {
+        problems.push(ONCE_AND_RETRIES.to_owned());
+    }
     problems.extend(wire.keep_paths.iter().filter_map(|path| keep_path_problem(path)));
     let kind = match (wire.array, wire.manifest) {
         (false, None) => TaskKind::Plain,
@@ -390,6 +401,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
         seed: wire.seed,
         capabilities,
         coredump: wire.coredump,
+        once: wire.once,
     })
 }
 

@@ -246,6 +246,9 @@ impl fmt::Display for Outcome {
                 write!(f, "missing input: {digest} is not in the store")
             }
             Outcome::Cancelled => write!(f, "cancelled"),
+            Outcome::AgentLostTooOften { losses: 1 } => {
+                write!(f, "agent lost: it had the task, which runs at most once")
+            }
             Outcome::AgentLostTooOften { losses } => {
                 write!(f, "agent lost too often: {losses} agents were lost while they ran it")
             }

@@ -3,6 +3,7 @@
 mod agents;
 mod jobs;
 mod names;
+mod once;
 mod pages;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -11,7 +12,7 @@ use weir_proto::{
     command::{Change, Command},
     digest::Digest,
     event::Happened,
-    id::{AgentId, ClusterId, JobId, Namespace, RequestId, StageId},
+    id::{AgentId, ClusterId, JobId, LeaseId, Namespace, RequestId, StageId},
     job::InputSource,
     name::Name,
     outcome::Outcome,
@@ -64,6 +65,13 @@ pub enum Effect {
     },
     /// More tasks of a stage may be leased.
     LeasesExtended(StageId),
+    /// Tasks that run at most once have not begun, and nobody has them any more.
+    OnceReturned {
+        /// Their stage.
+        stage: StageId,
+        /// The tasks.
+        tasks: RangeSet,
+    },
     /// Tasks of a job stand still, or go on.
     Paused(JobId),
     /// Every task of a job has a result.
@@ -161,6 +169,14 @@ pub enum Rejection {
     /// There are as many names as there can be.
     #[error("there are {MAX_NAMES} names, which is as many as there can be; remove some")]
     TooManyNames,
+    /// Somebody has one of the tasks, or the agent that was to get them is gone.
+    #[error("{lease} cannot have these tasks of {stage}, which run at most once")]
+    NotGranted {
+        /// The lease.
+        lease: LeaseId,
+        /// Their stage.
+        stage: StageId,
+    },
     /// The agent was lost, or has left.
     #[error("{0} is gone: only an agent that is there can be drained")]
     AgentGone(AgentId),
@@ -196,11 +212,15 @@ pub fn apply(
         Change::RemoveJob(job) => jobs::remove(state, job),
         Change::RegisterAgent(description) => agents::register(state, description),
         Change::AgentLost { agent, suspects } => agents::lose(state, agent, &suspects),
-        Change::AgentLeft(agent) => agents::leave(state, agent),
+        Change::AgentLeft { agent, abandoned } => agents::leave(state, agent, &abandoned),
         Change::DrainAgent { agent, draining } => agents::drain(state, agent, draining),
         Change::PauseTasks { job, tasks, paused } => jobs::pause(state, job, &tasks, paused),
         Change::CommitPages { pages, .. } => Ok(pages::commit(state, pages)),
         Change::ExtendLeases { stage, leased_through } => extend(state, stage, leased_through),
+        Change::GrantOnce { lease, stage, range, agent, incarnation } => {
+            once::grant(state, lease, stage, range, (agent, incarnation))
+        }
+        Change::ReturnOnce { lease, stage, tasks } => once::give_back(state, lease, stage, &tasks),
         Change::SetName(set) => names::set(state, set),
     }
 }

@@ -57,7 +57,7 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
     if connected().next().is_none() {
         return Some(WaitReason::NoAgent);
     }
-    let staying = connected().filter(|(id, _)| !state.is_draining(**id));
+    let staying = connected().filter(|(id, agent)| !agent.stops && !state.is_draining(**id));
     let mut agents = staying.map(|(_, agent)| agent).peekable();
     if agents.peek().is_none() {
         return Some(WaitReason::Draining);

@@ -1,11 +1,13 @@
 //! The lease table: which tasks the leader has lent to whom. Soft state, never in the log.
 //!
 //! Every open task of an active stage is in exactly one of three places: *waiting* for a lease,
-//! *leased*, or *uncertain*: an earlier leader may have leased it, and its agent has not told yet.
+//! *leased*, or *uncertain*: an earlier leader may have leased it, and its agent has not told yet; or
+//! it runs at most once, and it is not committed yet that nobody has it.
 //! [`crate::place`] reads the table and decides; the master records here what was decided.
 
 mod entries;
 mod look;
+mod once;
 mod pause;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ use weir_proto::{
 use self::entries::NamespaceQueue;
 pub use self::{
     entries::{AttachedAgent, HeldLease, StageQueue},
+    once::Unheld,
     pause::LeaseTasks,
 };
 use crate::state::ClusterState;
@@ -55,6 +58,10 @@ pub struct LeaseTable {
     overdue: Vec<AgentId>,
     /// Leases that ended, and that nobody took notice of yet.
     over: Vec<LeaseId>,
+    /// Stages whose tasks run at most once.
+    once: BTreeSet<StageId>,
+    /// Their tasks that are to be proposed as free for others.
+    unheld: Unheld,
 }
 
 /// What comes of an agent's attaching.
@@ -80,10 +87,12 @@ impl LeaseTable {
             };
             let waiting = stage.open(spec.count);
             let mut uncertain = RangeSet::new();
-            if stage.leased_through > 0 {
+            if spec.once {
+                stage.granted.values().for_each(|granted| uncertain.insert_all(&granted.tasks));
+            } else if stage.leased_through > 0 {
                 uncertain = waiting.within(TaskRange::new(0, stage.leased_through));
             }
-            let mut queue = StageQueue::new(job, stage, spec.count, waiting);
+            let mut queue = StageQueue::new(job, stage, spec, waiting);
             queue.waiting.remove_all(&uncertain);
             queue.uncertain = uncertain;
             table.insert_stage(id, queue);
@@ -98,12 +107,15 @@ impl LeaseTable {
             return;
         };
         let waiting = stage.open(spec.count);
-        self.insert_stage(id, StageQueue::new(job, stage, spec.count, waiting));
+        self.insert_stage(id, StageQueue::new(job, stage, spec, waiting));
     }
 
     fn insert_stage(&mut self, id: StageId, queue: StageQueue) {
         if queue.leased_through < queue.count {
             self.partly_leasable.insert(id);
+        }
+        if queue.once {
+            self.once.insert(id);
         }
         self.namespaces.entry(queue.namespace.clone()).or_default().stages += 1;
         self.stages.insert(id, queue);
@@ -136,7 +148,8 @@ impl LeaseTable {
         }
         self.overdue.extend(std::mem::take(&mut self.awaited));
         let mut settled = Vec::new();
-        for (id, queue) in self.stages.iter_mut().filter(|(_, queue)| !queue.uncertain.is_empty()) {
+        let uncertain = |queue: &StageQueue| !queue.once && !queue.uncertain.is_empty();
+        for (id, queue) in self.stages.iter_mut().filter(|(_, queue)| uncertain(queue)) {
             let uncertain = std::mem::take(&mut queue.uncertain);
             queue.waiting.insert_all(&uncertain);
             settled.push(*id);
@@ -165,8 +178,13 @@ impl LeaseTable {
         let id = description.id;
         self.awaited.remove(&id);
         let known = self.agents.remove(&id).map(|agent| agent.leases).unwrap_or_default();
-        let agent =
-            AttachedAgent { description, heard_ms: now_ms, connected: true, leases: known.clone() };
+        let agent = AttachedAgent {
+            description,
+            heard_ms: now_ms,
+            connected: true,
+            stops: false,
+            leases: known.clone(),
+        };
         self.agents.insert(id, agent);
         let mut revoke = Vec::new();
         let mut told = BTreeSet::new();
@@ -177,8 +195,12 @@ impl LeaseTable {
             }
         }
         for lease in known.difference(&told) {
-            self.release(*lease);
+            // One that was not sent yet will be.
+            if self.leases.get(lease).is_some_and(|held| !held.proposed) {
+                self.release(*lease);
+            }
         }
+        self.note_unheld(state, id);
         self.settle(now_ms);
         Attached { revoke }
     }
@@ -198,8 +220,10 @@ impl LeaseTable {
         let mine = self.leases.get(&marks.id).filter(|held| held.agent == agent);
         let before = mine.map(|held| held.open.clone()).unwrap_or_default();
         // What another agent has been lent meanwhile stays lent there: the first result wins.
-        let mut free = queue.waiting.clone();
-        free.insert_all(&queue.uncertain);
+        let mut free = queue.uncertain.clone();
+        if !queue.once {
+            free.insert_all(&queue.waiting);
+        }
         free.insert_all(&before);
         open = open.intersection(&free);
         if open.is_empty() && mine.is_none() {
@@ -210,7 +234,7 @@ impl LeaseTable {
         let mut gone = before;
         gone.remove_all(&open);
         gone.remove_all(&stage.done);
-        queue.waiting.insert_all(&gone);
+        queue.take_back(&gone, false);
         let mut surplus = marks.open.within(TaskRange::new(0, spec.count));
         surplus.remove_all(&stage.done);
         surplus.remove_all(&open);
@@ -232,6 +256,7 @@ impl LeaseTable {
             slots: marks.slots.clamp(1, most),
             each: spec.resources.clone(),
             open,
+            proposed: false,
             started: marks.started,
             preparing: None,
             sent: RangeSet::new(),
@@ -281,7 +306,7 @@ impl LeaseTable {
     fn release(&mut self, id: LeaseId) {
         let Some(held) = self.remove_lease(id) else { return };
         if let Some(queue) = self.stages.get_mut(&held.stage) {
-            queue.waiting.insert_all(&held.open);
+            queue.take_back(&held.open, held.proposed);
         }
         self.rank(held.stage);
     }
@@ -290,6 +315,13 @@ impl LeaseTable {
     pub fn detach(&mut self, agent: AgentId) {
         if let Some(agent) = self.agents.get_mut(&agent) {
             agent.connected = false;
+        }
+    }
+
+    /// An agent says that it takes no more tasks, as long as this session lasts.
+    pub fn stops(&mut self, agent: AgentId) {
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.stops = true;
         }
     }
 
@@ -437,9 +469,13 @@ impl LeaseTable {
         held.open.remove_all(&back);
         held.paused.remove_all(&back);
         held.surplus.remove(range);
-        let (stage, empty, surplus) = (held.stage, held.open.is_empty(), !held.surplus.is_empty());
+        let (stage, proposed) = (held.stage, held.proposed);
+        let (empty, surplus) = (held.open.is_empty(), !held.surplus.is_empty());
         if let Some(queue) = self.stages.get_mut(&stage) {
-            queue.waiting.insert_all(&back);
+            queue.take_back(&back, proposed);
+            if queue.once && !proposed {
+                self.unheld.entry((stage, lease)).or_default().insert_all(&back);
+            }
             if let Some(until_ms) = cool_until_ms {
                 queue.cool.insert(agent, until_ms);
             }
@@ -455,6 +491,7 @@ impl LeaseTable {
     pub fn remove_stage(&mut self, stage: StageId) -> Vec<(AgentId, LeaseId)> {
         let Some(queue) = self.stages.remove(&stage) else { return Vec::new() };
         self.partly_leasable.remove(&stage);
+        self.once.remove(&stage);
         if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
             namespace.stages -= 1;
             namespace.slots -= queue.slots;
@@ -539,6 +576,7 @@ impl LeaseTable {
             slots: lease.slots,
             each: lease.spec.resources.clone(),
             open: RangeSet::new(),
+            proposed: lease.spec.once,
             started: Vec::new(),
             paused: RangeSet::new(),
             granted_ms: now_ms,

@@ -28,6 +28,8 @@ use crate::{
 const LEASE_TARGET_US: u64 = 200_000;
 /// Tasks for each slot of a stage whose task length is not known yet.
 const FIRST_TASKS_PER_SLOT: u64 = 4;
+/// Most tasks for each slot of a lease whose tasks run at most once.
+const ONCE_TASKS_PER_SLOT: u64 = 16;
 /// Most tasks added to a lease at once.
 const MAX_TASKS_ADDED: u32 = 8_192;
 /// Most leases decided at once; the rest follows at the next call.
@@ -79,7 +81,8 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
         let (stage, _) = state.stage(held.stage)?;
         let agents = table.agents().values().filter(|agent| agent.connected).count();
         let tasks = lease_tasks(held.task_us_known(queue), held.slots, &waiting, agents);
-        if stage.losses.contains_key(&first.start)
+        if queue.once
+            || stage.losses.contains_key(&first.start)
             || held.open.iter().any(|index| stage.losses.contains_key(&index))
             || held.open.len() > tasks / 2
             || !takes_more(state, table, held.agent)
@@ -96,7 +99,8 @@ fn top_up(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(Agen
 
 /// Whether an agent is to get more tasks: it stays, and has cores for those that it has.
 fn takes_more(state: &ClusterState, table: &LeaseTable, agent: AgentId) -> bool {
-    !state.is_draining(agent) && !table.waits_to_resume(agent)
+    let stops = table.agents().get(&agent).is_some_and(|agent| agent.stops);
+    !stops && !state.is_draining(agent) && !table.waits_to_resume(agent)
 }
 
 /// Whether a lease may take more tasks without taking more of its agent than there is. A lease of
@@ -150,11 +154,13 @@ fn lease_for(
     let waiting = queue.leasable();
     let first = *waiting.ranges().first()?;
     // A task that lost an agent is leased by itself, so that blame is exact the next time.
+    let slots = room.min(first.len());
     let (slots, tasks) = match stage.losses.contains_key(&first.start) {
         true => (1, 1),
         false => {
-            let slots = room.min(first.len());
-            (slots, lease_tasks(queue.mean_task_us, slots, &waiting, rooms.len()))
+            let tasks = lease_tasks(queue.mean_task_us, slots, &waiting, rooms.len());
+            let most = if queue.once { once_tasks(queue.mean_task_us, slots) } else { u32::MAX };
+            (slots, tasks.min(most))
         }
     };
     let range = lease_range(stage, first, tasks);
@@ -195,6 +201,13 @@ fn lease_tasks(mean_task_us: u64, slots: u32, waiting: &RangeSet, agents: usize)
     let wanted = per_slot.saturating_mul(u64::from(slots)).min(u64::from(MAX_TASKS_ADDED)) as u32;
     let fair = waiting.len().div_ceil(2 * agents.max(1) as u32);
     wanted.min(fair.max(slots)).max(1)
+}
+
+/// How many tasks a lease may hold that run at most once. Those that have not begun end with their
+/// agent all the same, so only short ones wait there.
+fn once_tasks(mean_task_us: u64, slots: u32) -> u32 {
+    let per_slot = LEASE_TARGET_US.checked_div(mean_task_us).unwrap_or(1);
+    slots.saturating_mul(per_slot.clamp(1, ONCE_TASKS_PER_SLOT) as u32)
 }
 
 /// The first tasks of a range, ending before a task that has to be leased by itself.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost::Message;
 use weir_proto::{
     digest::Digest,
-    id::{ClusterId, JobId, Namespace, RequestId},
+    id::{AgentId, ClusterId, JobId, LeaseId, Namespace, RequestId},
     job::SpecProblems,
     malformed::Malformed,
     name::{Name, NamedSource},
@@ -15,7 +15,7 @@ use weir_proto::{
 };
 
 use crate::{
-    stage::{CauseCount, PageRef, Stage, Verdict},
+    stage::{CauseCount, Granted, PageRef, Stage, Verdict},
     state::{AgentLife, AgentRecord, ClusterState, Job, JobLife, NameRecord},
     times::Times,
 };
@@ -175,7 +175,22 @@ fn encode_stage(stage: &Stage) -> wire::StageState {
         time_buckets: stage.times.to_wire(),
         wall_us: stage.times.sum_us,
         paused: stage.paused.to_wire(),
+        granted: stage.granted.iter().map(encode_granted).collect(),
     }
+}
+
+fn encode_granted((lease, granted): (&LeaseId, &Granted)) -> wire::Granted {
+    wire::Granted {
+        lease: Some((*lease).into()),
+        agent: granted.agent.0,
+        tasks: granted.tasks.to_wire(),
+    }
+}
+
+fn decode_granted(wire: wire::Granted) -> Result<(LeaseId, Granted), Malformed> {
+    let lease = wire.lease.ok_or(Malformed::Missing { what: "the id of a lease" })?;
+    let tasks = RangeSet::from_wire(&wire.tasks)?;
+    Ok((lease.into(), Granted { agent: AgentId(wire.agent), tasks }))
 }
 
 fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {
@@ -190,6 +205,7 @@ fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {
     stage.attempts = decode_counts(&wire.attempts);
     stage.retried = wire.retried;
     stage.paused = RangeSet::from_wire(&wire.paused)?;
+    stage.granted = wire.granted.into_iter().map(decode_granted).collect::<Result<_, _>>()?;
     stage.causes = wire.causes.into_iter().map(decode_cause).collect();
     stage.times = Times::from_wire(&wire.time_buckets, wire.wall_us)?;
     Ok(stage)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use imbl::Vector;
 use weir_proto::{
     digest::Digest,
+    id::{AgentId, LeaseId},
     outcome::{Cause, Outcome},
     range::{RangeSet, TaskRange},
 };
@@ -31,6 +32,8 @@ pub struct Stage {
     pub retried: u32,
     /// Tasks without a result that are to stand still.
     pub paused: RangeSet,
+    /// Who has which tasks without a result; only where tasks run at most once.
+    pub granted: BTreeMap<LeaseId, Granted>,
     /// Why tasks did not succeed.
     pub causes: BTreeMap<Cause, CauseCount>,
     /// How long tasks ran.
@@ -79,6 +82,15 @@ pub struct Verdict {
     pub range: TaskRange,
     /// The outcome; never a success.
     pub outcome: Outcome,
+}
+
+/// A committed lease of tasks that run at most once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// Who has them.
+    pub agent: AgentId,
+    /// The tasks, as far as they have no result; never empty.
+    pub tasks: RangeSet,
 }
 
 /// How many tasks did not succeed for one cause.
@@ -133,6 +145,7 @@ impl Stage {
         self.paused.remove_all(&page.accepted);
         for range in page.accepted.ranges() {
             self.forget_attempts(*range);
+            self.forget_grants(*range);
         }
         self.pages.push_back(page);
     }
@@ -146,6 +159,7 @@ impl Stage {
             self.cancelled += verdict.range.len();
         }
         self.forget_attempts(verdict.range);
+        self.forget_grants(verdict.range);
         self.verdicts.push(verdict);
     }
 
@@ -179,6 +193,13 @@ impl Stage {
         }
     }
 
+    fn forget_grants(&mut self, range: TaskRange) {
+        if !self.granted.is_empty() {
+            self.granted.values_mut().for_each(|granted| granted.tasks.remove(range));
+            self.granted.retain(|_, granted| !granted.tasks.is_empty());
+        }
+    }
+
     /// What must hold between any two commands; for tests.
     pub(crate) fn check_invariants(&self, count: u32) {
         let (mut seen, mut failed) = (RangeSet::new(), RangeSet::new());
@@ -204,6 +225,14 @@ impl Stage {
         assert!(paused.clone().all(|range| range.end <= count && seen.within(*range).is_empty()));
         for index in self.attempts.keys().chain(self.losses.keys()) {
             assert!(!seen.contains(*index), "task {index} has a result and is tried again");
+        }
+        for (lease, granted) in &self.granted {
+            assert!(!granted.tasks.is_empty(), "{lease} has nothing any more");
+            for range in granted.tasks.ranges() {
+                assert!(range.end <= count);
+                assert!(seen.within(*range).is_empty(), "{range} is over, or granted twice");
+                seen.insert(*range);
+            }
         }
     }
 }

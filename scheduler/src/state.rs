@@ -206,6 +206,11 @@ impl ClusterState {
             let mut open = 0;
             for (stage, spec) in job.stages.iter().zip(&job.spec.stages) {
                 stage.check_invariants(spec.count);
+                for granted in stage.granted.values() {
+                    assert!(spec.once && job.is_active(), "{id} has tasks that may run again");
+                    let live = self.live_agents().any(|a| a.description.id == granted.agent);
+                    assert!(live, "{} is gone and has tasks of {id}", granted.agent);
+                }
                 open += u64::from(spec.count - stage.done.len());
             }
             assert_eq!(open > 0, job.is_active(), "{id} ends with its last task");

@@ -53,6 +53,8 @@ pub struct StagePlan {
     pub outputs: OutputsPlan,
     /// How often a task that failed is run again.
     pub retries: u32,
+    /// Whether a task runs at most once, whatever happens.
+    pub once: bool,
     /// Chooses among the random sequences the guest may see.
     pub seed: u64,
     /// What its tasks may do beyond computing; with none they are pure.
@@ -135,6 +137,7 @@ impl StagePlan {
             success_codes: Vec::new(),
             outputs: OutputsPlan::Nothing,
             retries: 0,
+            once: false,
             seed: 0,
             capabilities: Capabilities::new(),
             coredump: false,

@@ -104,6 +104,7 @@ impl Client {
             seed: plan.seed,
             capabilities: plan.capabilities.clone(),
             coredump: plan.coredump,
+            once: plan.once,
         })
     }
 

@@ -48,6 +48,8 @@ pub enum Variant {
     ApplyPagesTwice,
     /// A task's later result replaces its first.
     OverwriteResults,
+    /// Who has tasks that run at most once is forgotten.
+    ForgetGrants,
 }
 
 /// What is kept of what happened.
@@ -117,11 +119,19 @@ pub enum Fact {
     Cancelled,
     /// A task ended because it had lost too many agents.
     LostTooOften,
+    /// A task that runs at most once began.
+    BegunOnce,
+    /// One ended because its agent was lost.
+    LostOnce,
+    /// One went back unbegun.
+    ReturnedOnce,
+    /// A page outlived its agent's process, and brought results.
+    KeptPage,
 }
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 20] = [
+    pub const ALL: [Fact; 24] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -142,6 +152,10 @@ impl Fact {
         Fact::ResentRequest,
         Fact::Cancelled,
         Fact::LostTooOften,
+        Fact::BegunOnce,
+        Fact::LostOnce,
+        Fact::ReturnedOnce,
+        Fact::KeptPage,
     ];
 }
 

@@ -73,6 +73,9 @@ mod retry;
 #[path = "e2e/names.rs"]
 mod names;
 
+#[path = "e2e/once.rs"]
+mod once;
+
 #[path = "e2e/precompile.rs"]
 mod precompile;
 

@@ -51,6 +51,11 @@ fn overwriting_a_result_is_found() {
     is_found(Variant::OverwriteResults);
 }
 
+#[test]
+fn forgetting_who_has_a_task_that_runs_at_most_once_is_found() {
+    is_found(Variant::ForgetGrants);
+}
+
 /// Shows one seed, event by event, with `-- --nocapture`.
 #[test]
 fn replay() {

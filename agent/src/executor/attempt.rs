@@ -60,8 +60,8 @@ pub(super) async fn run_slot(
         let index = turn.index;
         let end = match caught(run_task(&shared, &lane, &prepared, turn, seat.gauge())).await {
             Ok(Ok(result)) => End::Result(result),
-            Ok(Err(error)) => End::CannotRun { reason: chain(&error) },
-            Err(panic) => End::CannotRun { reason: format!("the agent panicked: {panic}") },
+            Ok(Err(error)) => failed(&lane, error.may_have_begun(), chain(&error)),
+            Err(panic) => failed(&lane, true, format!("the agent panicked: {panic}")),
         };
         next = lane.finish(&shared.queue, slot, index, end);
         shared.tell();
@@ -70,6 +70,23 @@ pub(super) async fn run_slot(
             turn_began = Instant::now();
         }
     }
+}
+
+impl AttemptError {
+    /// Whether the guest may have begun before the world failed us.
+    fn may_have_begun(&self) -> bool {
+        !matches!(self, AttemptError::Input(_))
+    }
+}
+
+/// The end of a task that the world did not let end by itself. One that may have begun does not go
+/// back where it would begin again and must not.
+fn failed(lane: &Lane, may_have_begun: bool, reason: String) -> End {
+    if !(lane.spec.once && may_have_begun) {
+        return End::CannotRun { reason };
+    }
+    let outcome = unusable("agent_failed", bounded(&reason));
+    End::Result(TaskResult::without_output(outcome, Usage::default()))
 }
 
 async fn run_task(

@@ -1,5 +1,6 @@
 //! Whole leases through the executor, with modules written as text.
 
+mod once;
 mod pause;
 mod shares;
 mod speed;

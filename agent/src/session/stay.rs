@@ -37,17 +37,38 @@ impl Session {
         }
     }
 
-    /// Gives everything back that has not ended.
+    /// Gives everything back that has not ended. What has begun and may not begin again goes on, as
+    /// long as there is time.
     pub(super) fn leave(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         if matches!(self.stay, Stay::Leaving { .. } | Stay::Left { .. }) {
             return;
         }
         self.stay = Stay::Leaving { until_ms: now_ms + LEAVE_MS };
+        self.say_stopping(actions);
         let unfinished: Vec<(LeaseId, RangeSet)> =
             self.leases.iter().map(|(id, lease)| (*id, lease.unfinished.clone())).collect();
         for (id, tasks) in unfinished {
+            if self.leases.get(&id).is_some_and(|lease| lease.once) {
+                actions.push(Action::Withdraw(id, tasks));
+                continue;
+            }
             actions.push(Action::Stop(id));
             self.hand_back(id, &tasks, actions);
+        }
+    }
+
+    /// Lets the leader lend nothing more here, where leaving takes a while.
+    pub(super) fn say_stopping(&self, actions: &mut Vec<Action>) {
+        if matches!(self.stay, Stay::Leaving { .. }) && self.is_up() {
+            actions.push(Action::Send(AgentMessage::Stopping));
+        }
+    }
+
+    /// Stops what may not be given back; its tasks without a result are abandoned.
+    fn abandon(&mut self, actions: &mut Vec<Action>) {
+        for (id, lease) in std::mem::take(&mut self.leases) {
+            actions.push(Action::Stop(id));
+            self.abandoned.push((id, lease.unfinished));
         }
     }
 
@@ -64,10 +85,15 @@ impl Session {
 
     /// Leaves when nothing is left to do, or when it takes too long.
     pub(super) fn say_goodbye(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let nothing_left = self.leases.is_empty() && self.unstored.is_empty();
+        if matches!(self.stay, Stay::Leaving { until_ms } if now_ms >= until_ms) {
+            self.abandon(actions);
+        }
+        let stored = self.unstored.is_empty() && self.earlier.is_empty();
+        let nothing_left = self.leases.is_empty() && stored;
         match self.stay {
             Stay::Draining | Stay::Leaving { .. } if nothing_left && self.is_up() => {
-                actions.push(Action::Send(AgentMessage::Leaving));
+                let abandoned = std::mem::take(&mut self.abandoned);
+                actions.push(Action::Send(AgentMessage::Leaving { abandoned }));
                 self.stay = Stay::Left { until_ms: now_ms + LEAVE_MS };
             }
             // Nobody hears it: whoever leads next finds it missing.

@@ -1,5 +1,7 @@
 //! The session against scripts of what a master and an executor say.
 
+mod once;
+
 use weir_proto::{
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, Namespace},
@@ -7,6 +9,7 @@ use weir_proto::{
     lease::PrepareStep,
     limits::Resources,
     outcome::{Outcome, Usage},
+    page::{MAX_PAGE_BYTES, Page},
 };
 
 use super::{stay::LEAVE_MS, *};
@@ -87,7 +90,7 @@ fn a_heartbeat_tells_what_is_prepared() {
 
 /// A session that was welcomed at time 0.
 fn welcomed() -> Session {
-    let mut session = Session::new(agent());
+    let mut session = Session::new(agent(), Vec::new());
     let actions = session.step(Event::Tick, Vec::new(), 0);
     assert!(matches!(actions[..], [Action::Connect]));
     connect(&mut session, 0);
@@ -277,7 +280,7 @@ fn returned(actions: &[Action]) -> Vec<(TaskRange, Option<&str>)> {
 }
 
 fn says_goodbye(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Send(AgentMessage::Leaving)))
+    actions.iter().any(|action| matches!(action, Action::Send(AgentMessage::Leaving { .. })))
 }
 
 fn ends(actions: &[Action]) -> bool {
@@ -403,7 +406,7 @@ fn heartbeats_carry_what_runs() {
 
 #[test]
 fn a_master_that_is_not_there_is_asked_again_ever_less_often() {
-    let mut session = Session::new(agent());
+    let mut session = Session::new(agent(), Vec::new());
     let mut now_ms = 0;
     let mut waits = Vec::new();
     for _ in 0..8 {

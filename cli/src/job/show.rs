@@ -180,6 +180,9 @@ fn about_spec(about: &mut Properties, stage: &StageSpec) {
     if stage.retries > 0 {
         about.add("retries", format!("up to {} of each task", stage.retries));
     }
+    if stage.once {
+        about.add("once", "each task runs at most once, whatever happens");
+    }
     match &stage.keep {
         Keep::Nothing => {}
         Keep::Out => about.add("outputs", "all of /out"),

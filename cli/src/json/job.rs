@@ -121,6 +121,8 @@ struct Stage {
     success_codes: Vec<i32>,
     /// How often a task that fails is run again.
     retries: u32,
+    /// Whether a task runs at most once, whatever happens.
+    once: bool,
     /// Whether tasks have `/out`, and it is kept.
     keep_out: bool,
     /// The only paths beneath `/out` that are kept; none: all.
@@ -269,6 +271,7 @@ impl From<(&StageSpec, &StageView)> for Stage {
             countables: counts(&spec.resources.countables),
             success_codes: spec.success_codes.clone(),
             retries: spec.retries,
+            once: spec.once,
             keep_out: spec.keep != Keep::Nothing,
             keep_paths: match &spec.keep {
                 Keep::Nothing | Keep::Out => Vec::new(),

@@ -22,6 +22,11 @@ use super::{Action, Control, Waiting};
 /// How often an agent should be heard of, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 1_000;
 
+/// Why a session ends.
+pub(super) const BUSY: &str = "the master is busy; try again";
+pub(super) const NOT_LEADING: &str = "this master does not lead";
+pub(super) const NO_PAGE: &str = "a page does not decode";
+
 /// A session with an agent, numbered by whoever holds its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
@@ -58,6 +63,10 @@ impl Sessions {
         let agent = self.agents.remove(&session)?;
         self.sessions.remove(&agent);
         Some(agent)
+    }
+
+    pub(super) fn has(&self, agent: AgentId) -> bool {
+        self.sessions.contains_key(&agent)
     }
 
     /// It is committed that an agent is gone: should it speak again, it begins anew.
@@ -144,13 +153,16 @@ impl Control {
         if let AgentMessage::Hello { agent, held } = message {
             return self.hello(session, Hello { agent, held }, now_ms, actions);
         }
+        if let AgentMessage::Kept { agent, cluster, pages } = message {
+            return self.kept_pages(session, agent, cluster, pages, now_ms, actions);
+        }
         let Some(agent) = self.sessions.agents.get(&session).copied() else {
             // Messages may still be under way in a session that was closed a moment ago.
             return actions.push(Action::CloseSession(session, "a session begins with a hello"));
         };
         let Some(table) = &mut self.table else { return };
         match message {
-            AgentMessage::Hello { .. } => {}
+            AgentMessage::Hello { .. } | AgentMessage::Kept { .. } => {}
             AgentMessage::Heartbeat(marks) => table.heard(agent, &marks, now_ms),
             AgentMessage::Pages { pages, leases } => {
                 table.heard(agent, &leases, now_ms);
@@ -163,7 +175,10 @@ impl Control {
                 }
             }
             AgentMessage::Live(chunks) => actions.push(Action::Live(chunks)),
-            AgentMessage::Leaving => self.gone(agent, Change::AgentLeft(agent), now_ms),
+            AgentMessage::Stopping => table.stops(agent),
+            AgentMessage::Leaving { abandoned } => {
+                self.gone(agent, Change::AgentLeft { agent, abandoned }, now_ms);
+            }
             AgentMessage::Precompiled { module, came } => {
                 self.precompiles.told(agent, module, &came);
             }
@@ -184,7 +199,7 @@ impl Control {
     /// first, and the old one blamed for what it left.
     fn hello(&mut self, session: SessionId, hello: Hello, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(table) = &self.table else {
-            return actions.push(Action::CloseSession(session, "this master does not lead"));
+            return actions.push(Action::CloseSession(session, NOT_LEADING));
         };
         let id = hello.agent.id;
         let record = self.state.agents.get(&id);
@@ -199,7 +214,7 @@ impl Control {
         }
         let register = Change::RegisterAgent(hello.agent.clone());
         if self.propose(register, Waiting::Register(session, hello), now_ms).is_err() {
-            actions.push(Action::CloseSession(session, "the master is busy; try again"));
+            actions.push(Action::CloseSession(session, BUSY));
         }
     }
 
@@ -260,7 +275,7 @@ impl Control {
         for sequenced in &pages {
             let Ok(page) = Page::decode(&sequenced.page) else {
                 self.sessions.close(session);
-                return actions.push(Action::CloseSession(session, "a page does not decode"));
+                return actions.push(Action::CloseSession(session, NO_PAGE));
             };
             // Numbers of an agent: whatever they are, they do not overflow.
             let wall_us = page.results.iter().map(|result| result.usage.wall_us);
@@ -276,7 +291,7 @@ impl Control {
         // The agent keeps the pages until they are stored, and sends them again in a new session.
         if self.propose(change, Waiting::Pages(session, seqs), now_ms).is_err() {
             self.agent_closed(session);
-            actions.push(Action::CloseSession(session, "the master is busy; try again"));
+            actions.push(Action::CloseSession(session, BUSY));
         }
     }
 }

@@ -98,6 +98,7 @@ impl Measuring {
             | Effect::JobForgotten(_)
             | Effect::AgentRegistered(_)
             | Effect::Paused(_)
+            | Effect::OnceReturned { .. }
             | Effect::AgentDrained { .. }
             | Effect::AgentGone(_) => return,
         };

@@ -3,12 +3,17 @@
 use weir_proto::{
     agent::AgentDescription,
     event::Happened,
-    id::{AgentId, TaskId},
+    id::{AgentId, LeaseId, TaskId},
     outcome::Outcome,
-    range::TaskRange,
+    range::{RangeSet, TaskRange},
 };
 
-use super::{Effect, Rejection, give_verdict, jobs::end_if_done, stage_mut};
+use super::{
+    Effect, Rejection, give_verdict,
+    jobs::end_if_done,
+    once::{end_life, free_unbegun},
+    stage_mut,
+};
 use crate::state::{AgentLife, AgentRecord, ClusterState, MAX_AGENT_LOSSES, MAX_AGENTS};
 
 pub(super) fn register(
@@ -24,9 +29,15 @@ pub(super) fn register(
     let draining = state.agents.get(&id).is_some_and(|known| {
         known.draining && known.description.incarnation == description.incarnation
     });
+    let mut effects = Vec::new();
+    let known = state.agents.get(&id).map(|known| known.description.incarnation);
+    if known.is_some_and(|known| known != description.incarnation) {
+        end_life(state, id, &mut effects);
+    }
     state.record(Happened::AgentJoined { agent: id, name: description.name.clone() });
     state.agents.insert(id, AgentRecord { description, life, draining });
-    Ok(vec![Effect::AgentRegistered(id)])
+    effects.push(Effect::AgentRegistered(id));
+    Ok(effects)
 }
 
 fn forget_longest_gone_agent(state: &mut ClusterState) -> Result<(), Rejection> {
@@ -40,7 +51,11 @@ fn forget_longest_gone_agent(state: &mut ClusterState) -> Result<(), Rejection> 
 }
 
 /// It has stopped by itself: nobody is to blame, and what it had is run elsewhere.
-pub(super) fn leave(state: &mut ClusterState, agent: AgentId) -> Result<Vec<Effect>, Rejection> {
+pub(super) fn leave(
+    state: &mut ClusterState,
+    agent: AgentId,
+    abandoned: &[(LeaseId, RangeSet)],
+) -> Result<Vec<Effect>, Rejection> {
     let now_ms = state.now_ms;
     let Some(record) = state.agents.get_mut(&agent) else {
         return Err(Rejection::UnknownAgent(agent));
@@ -48,7 +63,12 @@ pub(super) fn leave(state: &mut ClusterState, agent: AgentId) -> Result<Vec<Effe
     record.life = AgentLife::Left { since_ms: now_ms };
     let name = record.description.name.clone();
     state.record(Happened::AgentLeft { agent, name });
-    Ok(vec![Effect::AgentGone(agent)])
+    let free = free_unbegun(state, agent, abandoned);
+    let mut effects = Vec::new();
+    end_life(state, agent, &mut effects);
+    effects.push(Effect::AgentGone(agent));
+    effects.extend(free);
+    Ok(effects)
 }
 
 pub(super) fn drain(
@@ -85,6 +105,7 @@ pub(super) fn lose(
     let name = record.description.name.clone();
     state.record(Happened::AgentLost { agent, name });
     let mut effects = Vec::new();
+    end_life(state, agent, &mut effects);
     for task in suspects {
         let Some(losses) = count_loss(state, *task) else { continue };
         if losses >= MAX_AGENT_LOSSES {
@@ -100,7 +121,8 @@ pub(super) fn lose(
 /// The task's losses with this one, or `None` if it has a result or is not known.
 fn count_loss(state: &mut ClusterState, task: TaskId) -> Option<u32> {
     let (stage, spec) = state.stage(task.stage)?;
-    if task.index >= spec.count || stage.done.contains(task.index) {
+    // A task that runs at most once loses no second agent.
+    if task.index >= spec.count || stage.done.contains(task.index) || spec.once {
         return None;
     }
     let losses = stage_mut(state, task.stage)?.losses.entry(task.index).or_default();

@@ -1,5 +1,7 @@
 //! Commands one by one, and at random: what they change, and what must hold after each.
 
+mod once;
+
 use proptest::prelude::*;
 use weir_proto::{
     agent::AgentDescription,
@@ -58,6 +60,12 @@ impl Log {
     fn stage(&self, job: u64) -> &Stage {
         self.state.stage(stage(job)).expect("a known stage").0
     }
+}
+
+/// The same job, of tasks that run at most once.
+fn once(mut spec: JobSpec) -> JobSpec {
+    spec.stages[0].once = true;
+    spec
 }
 
 #[test]
@@ -164,7 +172,8 @@ fn only_an_agent_that_is_there_can_be_drained() {
     let effect = Effect::AgentDrained { agent: AgentId(1), draining: true };
     assert_eq!(log.apply(drain(true)), Ok(vec![effect]));
     assert_eq!(log.apply(drain(true)), Ok(Vec::new()), "it does already");
-    log.apply(Change::AgentLeft(AgentId(1))).expect("a known agent");
+    log.apply(Change::AgentLeft { agent: AgentId(1), abandoned: Vec::new() })
+        .expect("a known agent");
     assert_eq!(log.apply(drain(true)), Err(Rejection::AgentGone(AgentId(1))));
 }
 
@@ -314,11 +323,20 @@ fn the_newest_events_are_kept_in_order() {
 fn change() -> impl Strategy<Value = Change> {
     let job = 1..6u64;
     prop_oneof![
-        3 => (any::<u8>(), 1..3000u32, 0..3u32).prop_map(|(request, count, retries)| {
-            Change::SubmitJob {
-                request: RequestId([request; 16]),
-                spec: with_retries(spec(count, 1), retries),
-            }
+        3 => (any::<u8>(), 1..3000u32, 0..4u32).prop_map(|(request, count, retries)| {
+            let spec = match retries {
+                3 => once(spec(count, 1)),
+                retries => with_retries(spec(count, 1), retries),
+            };
+            Change::SubmitJob { request: RequestId([request; 16]), spec }
+        }),
+        4 => (1..9u64, 1..4u64, 0..40u32, 1..6u32).prop_map(|(seq, agent, start, len)| {
+            once::grant(seq, agent, start, start + len)
+        }),
+        2 => (1..9u64, 1..40u32).prop_map(|(seq, below)| Change::ReturnOnce {
+            lease: LeaseId { term: 1, seq },
+            stage: stage(1),
+            tasks: RangeSet::below(below),
         }),
         6 => (job.clone(), 0..40u32, 1..60usize, 0..2i32).prop_map(|(job, first, tasks, code)| {
             Change::CommitPages {
@@ -340,7 +358,10 @@ fn change() -> impl Strategy<Value = Change> {
             };
             Change::SetName(set_name(name, keep.then(|| source(name % 2)), expected))
         }),
-        1 => (1..4u64).prop_map(|id| Change::RegisterAgent(agent(id, 2))),
+        2 => (1..4u64, 1..3u64).prop_map(|(id, life)| Change::RegisterAgent(AgentDescription {
+            incarnation: Incarnation(life),
+            ..agent(id, 2)
+        })),
         3 => (1..4u64, job.clone(), 0..50u32).prop_map(|(id, job, index)| Change::AgentLost {
             agent: AgentId(id),
             suspects: vec![stage(job).task(index)],
@@ -349,7 +370,10 @@ fn change() -> impl Strategy<Value = Change> {
             let tasks = RangeSet::from_iter([TaskRange::new(first, first + len)]);
             Change::PauseTasks { job: JobId(job), tasks, paused }
         }),
-        1 => (1..4u64).prop_map(|id| Change::AgentLeft(AgentId(id))),
+        1 => (1..4u64).prop_map(|id| Change::AgentLeft {
+            agent: AgentId(id),
+            abandoned: vec![(LeaseId { term: 1, seq: 2 }, RangeSet::below(20))],
+        }),
         1 => (1..4u64, any::<bool>()).prop_map(|(id, draining)| Change::DrainAgent {
             agent: AgentId(id),
             draining,

@@ -8,6 +8,7 @@ use std::{
 use weir_proto::{
     agent::AgentDescription,
     id::{AgentId, LeaseId, Namespace, StageId},
+    job::StageSpec,
     lease::PrepareStep,
     limits::Resources,
     range::{RangeSet, TaskRange},
@@ -24,6 +25,8 @@ pub struct AttachedAgent {
     pub heard_ms: u64,
     /// Whether it has a session now.
     pub connected: bool,
+    /// Whether it takes no more tasks, because it is about to leave.
+    pub(crate) stops: bool,
     pub(super) leases: BTreeSet<LeaseId>,
 }
 
@@ -46,6 +49,8 @@ pub struct StageQueue {
     pub mean_task_us: u64,
     /// A mark that was proposed and is not applied yet.
     pub extending: bool,
+    /// Whether its tasks run at most once.
+    pub(crate) once: bool,
     pub(super) uncertain: RangeSet,
     pub(super) leases: BTreeSet<LeaseId>,
     pub(super) cool: BTreeMap<AgentId, u64>,
@@ -92,6 +97,8 @@ pub struct HeldLease {
     pub each: Resources,
     /// Its tasks without a result.
     pub open: RangeSet,
+    /// Whether it is not committed yet, as it must be before it is sent: its tasks run at most once.
+    pub(super) proposed: bool,
     /// Those that ran when the agent last told.
     pub started: Vec<u32>,
     /// Those that stand still there, or have not begun and are on their way back. A task that is to go
@@ -175,12 +182,13 @@ impl HeldLease {
 }
 
 impl StageQueue {
-    /// The queue of a stage of which so many tasks wait.
-    pub(super) fn new(job: &Job, stage: &Stage, count: u32, waiting: RangeSet) -> StageQueue {
+    /// The queue of a stage of which these tasks wait.
+    pub(super) fn new(job: &Job, stage: &Stage, spec: &StageSpec, waiting: RangeSet) -> StageQueue {
         StageQueue {
             namespace: job.spec.namespace.clone(),
             priority: job.spec.priority,
-            count,
+            count: spec.count,
+            once: spec.once,
             leased_through: stage.leased_through,
             waiting,
             paused: stage.paused.clone(),
@@ -220,6 +228,15 @@ impl StageQueue {
             tasks.remove_all(&self.paused);
         }
         tasks
+    }
+
+    /// Tasks are in no lease any more. Those that run at most once do not wait before that is
+    /// committed, if their lease was.
+    pub(super) fn take_back(&mut self, tasks: &RangeSet, proposed: bool) {
+        match self.once && !proposed {
+            true => self.uncertain.insert_all(tasks),
+            false => self.waiting.insert_all(tasks),
+        }
     }
 
     /// Waiting tasks that the committed mark allows to lease.

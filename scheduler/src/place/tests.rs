@@ -2,6 +2,7 @@
 
 mod makespan;
 mod moved;
+mod once;
 
 use std::collections::BTreeSet;
 
@@ -184,7 +185,7 @@ fn what_an_agent_that_leaves_had_is_leased_to_others_and_nobody_is_blamed() {
     leader.attach(1, 1);
     let stage = leader.submit(3, 10);
     leader.place();
-    leader.apply(Change::AgentLeft(AgentId(1)));
+    leader.apply(Change::AgentLeft { agent: AgentId(1), abandoned: Vec::new() });
     assert!(leader.table.leases().is_empty());
     assert!(leader.state.jobs[&stage.job].stages[0].losses.is_empty());
     leader.attach(2, 1);

@@ -117,6 +117,7 @@ impl Disk<'_> {
                 .as_ref()
                 .map_or(OutputsPlan::Nothing, |outputs| outputs.0.clone()),
             retries: stage.retries.map_or(0, |retries| retries.0 as u32),
+            once: stage.once.unwrap_or(false),
             seed: stage.seed.map_or(0, |seed| seed.0 as u64),
             capabilities: stage.capabilities.iter().map(|word| word.0.clone()).collect(),
             coredump: stage.coredump.unwrap_or(false),

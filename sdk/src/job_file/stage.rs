@@ -67,6 +67,10 @@ pub struct StageFile {
     /// How often a task that failed is run again, 0 to 100. Default: 0.
     #[schemars(extend("default" = 0))]
     pub retries: Option<Int<0, { MAX_RETRIES as i64 }>>,
+    /// Whether a task runs at most once, whatever happens: one that an agent had which was lost is
+    /// not run again. Excludes `retries`. Default: false.
+    #[schemars(extend("default" = false))]
+    pub once: Option<bool>,
     /// Chooses among the random sequences that the guest may see; from 0. Default: 0.
     #[schemars(extend("default" = 0))]
     pub seed: Option<Int<0, { i64::MAX }>>,
@@ -179,7 +183,10 @@ impl StageFile {
             problems,
         );
         let not_yet = |key: &str| format!("`{key}` is not built yet; leave it out");
-        table.refuse(&["once", "metering", "deadline", "ttl"], not_yet, problems);
+        table.refuse(&["metering", "deadline", "ttl"], not_yet, problems);
+        let retries = table.optional("retries", problems);
+        let once = table.optional("once", problems);
+        check_once(table, retries, once, problems);
         Some(StageFile {
             name,
             args: args.into_iter().map(|arg| arg.value).collect(),
@@ -191,7 +198,8 @@ impl StageFile {
             limits: table.optional("limits", problems).unwrap_or_default(),
             resources: table.optional("resources", problems).unwrap_or_default(),
             success_codes: table.optional("success_codes", problems).unwrap_or_default(),
-            retries: table.optional("retries", problems),
+            retries,
+            once,
             seed: table.optional("seed", problems),
             capabilities: table.optional("capabilities", problems).unwrap_or_default(),
             coredump: table.optional("coredump", problems),
@@ -222,6 +230,24 @@ fn tasks_of(table: &Table<'_>, problems: &mut Problems<'_>) -> Tasks {
             problems.error(&second, message, hint);
             Tasks::Foreach
         }
+    }
+}
+
+/// A task that runs at most once is not run again.
+fn check_once(
+    table: &Table<'_>,
+    retries: Option<Int<0, { MAX_RETRIES as i64 }>>,
+    once: Option<bool>,
+    problems: &mut Problems<'_>,
+) {
+    if once != Some(true) || retries.is_none_or(|Int(retries)| retries == 0) {
+        return;
+    }
+    if let (Some(once), Some(retries)) = (table.place("once"), table.place("retries")) {
+        let second = if once.start > retries.start { once } else { retries };
+        let message = "a task that runs at most once is not run again when it fails";
+        let hint = "leave `retries` out, or `once`";
+        problems.error(&second, message, hint);
     }
 }
 

@@ -25,7 +25,8 @@ foreach = ["images/**/*.png", "more/*.png"]
 inputs = { palette = "palette.txt", "/etc/shrink" = "config:rw", odd = { from = "x:rw", rw = true } }
 stdin = "{input}"
 success_codes = [3, 77]
-retries = 2
+retries = 0
+once = true
 seed = 7
 capabilities = ["clock", "random"]
 coredump = true
@@ -57,7 +58,7 @@ fn every_key_is_read() {
     assert_eq!(stage.args, ["--size", "{index}", "{input.stem}"]);
     let allowed: Vec<String> = stage.capabilities.iter().map(|word| word.0.to_string()).collect();
     assert_eq!(allowed, ["clock", "random"]);
-    assert_eq!(stage.coredump, Some(true));
+    assert_eq!((stage.coredump, stage.once), (Some(true), Some(true)));
     let inputs: Vec<(&str, bool)> =
         stage.inputs.iter().map(|(path, input)| (&path[..], input.value.writable)).collect();
     assert_eq!(inputs, [("/etc/shrink", true), ("/in/odd", true), ("/in/palette", false)]);

@@ -1,7 +1,7 @@
 //! The agents' shell in a simulation: [`Session`] with a fake executor, connections that break, and
 //! what must hold after each step.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use weir_agent::{
     executor::{End, Finished},
@@ -10,7 +10,7 @@ use weir_agent::{
 use weir_master::control::SessionId;
 use weir_proto::{
     agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage},
-    id::{AgentId, Incarnation, LeaseId},
+    id::{AgentId, ClusterId, Incarnation, LeaseId},
     limits::Resources,
     wire,
 };
@@ -19,6 +19,7 @@ use super::{
     Fact,
     executor::{Attempt, Executor},
     network::Way,
+    observer,
     random::Random,
     workload,
     world::{Happening, World, trace},
@@ -36,6 +37,8 @@ pub(super) struct AgentHost {
     process: Option<Process>,
     /// One in so many tasks cannot run there while there are faults.
     flakiness: u64,
+    /// Pages on its disk.
+    kept: BTreeMap<u64, (ClusterId, Vec<u8>)>,
     /// Until when it cannot reach the master.
     pub(super) cut_off_until_us: u64,
 }
@@ -43,6 +46,8 @@ pub(super) struct AgentHost {
 /// One life of an agent's process.
 struct Process {
     incarnation: u64,
+    /// How many pages of earlier lives it began with.
+    earlier: u64,
     session: Session,
     executor: Executor,
     connection: Option<SessionId>,
@@ -68,6 +73,7 @@ impl AgentHost {
             },
             process: None,
             flakiness: random.pick(&[10, 100, 1_000]),
+            kept: BTreeMap::new(),
             cut_off_until_us: 0,
         }
     }
@@ -106,9 +112,14 @@ impl World {
         }
         let incarnation = self.random.id();
         trace!(self, "agent {agent} starts");
-        let session = Session::new(self.agents[agent].describe(incarnation));
+        let host = &mut self.agents[agent];
+        let kept: Vec<_> = std::mem::take(&mut host.kept).into_values().collect();
+        host.kept = (1..).zip(kept.iter().cloned()).collect();
+        let (told, session) = (kept.len(), Session::new(host.describe(incarnation), kept));
+        trace!(self, "agent {agent} has {told} pages of earlier lives");
         self.agents[agent].process = Some(Process {
             incarnation,
+            earlier: told as u64,
             session,
             executor: Executor::default(),
             connection: None,
@@ -225,7 +236,8 @@ impl World {
         let mut is_poison = false;
         process.executor.end(lease, index, attempt, |spec| {
             is_poison = workload::behaviour(spec, index).is_poison;
-            if cannot_run {
+            // One that has begun would not go back.
+            if cannot_run && !spec.once {
                 return End::CannotRun { reason: "an input cannot be fetched".to_owned() };
             }
             End::Result(workload::result(spec, index, now_us - attempt.began_us))
@@ -301,6 +313,14 @@ impl World {
                         self.after(delay_us, ends);
                     }
                 }
+                Action::Keep { seq, cluster, page } => {
+                    self.agents[agent].kept.insert(seq, (cluster, page));
+                }
+                Action::Forget(seq) => {
+                    if let Some((_, page)) = self.agents[agent].kept.remove(&seq) {
+                        self.check_kept(agent, seq, &page);
+                    }
+                }
                 Action::End => return self.agent_ends(agent),
                 // No client here asks for it.
                 Action::Precompile(..) => {}
@@ -310,6 +330,14 @@ impl World {
             return self.step_agent(agent, Event::Withdrawn(withdrawn));
         }
         self.go_on(agent);
+    }
+
+    /// A kept page is no longer needed.
+    fn check_kept(&mut self, agent: usize, seq: u64, page: &[u8]) {
+        let Some(process) = &self.agents[agent].process else { return };
+        let is_earlier = seq <= process.earlier;
+        let Some(state) = self.master.readable().filter(|_| is_earlier) else { return };
+        self.counts.add(Fact::KeptPage, observer::has_accepted(state, page).into());
     }
 
     fn send_to_master(&mut self, agent: usize, message: AgentMessage) {
@@ -363,6 +391,9 @@ impl World {
         }
         for begun in begun {
             let (lease, index, attempt) = (begun.lease, begun.index, begun.attempt);
+            let task = begun.stage.task(index);
+            let again = begun.spec.once && !self.begun_once.insert(task);
+            assert!(!again, "{task} runs at most once, and begins on agent {agent} again");
             let ends = Happening::TaskEnds { agent, incarnation, lease, index, attempt };
             // No two attempts take the same time, so no two results are the same.
             let duration_us = workload::behaviour(&begun.spec, index).duration_us;

@@ -1,4 +1,4 @@
-//! Ways of applying commands: the right one, and two that break an invariant on purpose.
+//! Ways of applying commands: the right one, and some that break an invariant on purpose.
 
 use std::sync::Arc;
 
@@ -32,8 +32,27 @@ impl Variant {
             Variant::OverwriteResults => {
                 |state, command, index| observe(overwrite, state, command, index)
             }
+            Variant::ForgetGrants => {
+                |state, command, index| observe(forget_grants, state, command, index)
+            }
         }
     }
+}
+
+/// A lease of tasks that run at most once is accepted, and not remembered.
+fn forget_grants(state: &mut ClusterState, command: Command, index: u64) -> Applied {
+    let granted = match &command.change {
+        Change::GrantOnce { stage, .. } => Some(*stage),
+        _ => None,
+    };
+    let applied = apply(state, command, index);
+    if let Some(id) = granted
+        && let Some(job) = state.jobs.get_mut(&id.job)
+    {
+        let stage = &mut Arc::make_mut(job).stages[id.stage as usize];
+        Arc::make_mut(stage).granted.clear();
+    }
+    applied
 }
 
 /// Results of tasks that are done already are counted again.

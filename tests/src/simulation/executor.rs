@@ -50,6 +50,7 @@ pub(super) struct Attempt {
 /// A task that begins.
 pub(super) struct Begun {
     pub(super) lease: LeaseId,
+    pub(super) stage: StageId,
     pub(super) index: u32,
     pub(super) attempt: Attempt,
     pub(super) spec: StageSpec,
@@ -139,7 +140,8 @@ impl Executor {
                 let attempt = Attempt { number: self.attempts, began_us: now_us };
                 lane.running.insert(next.start, attempt);
                 let spec = lane.spec.clone();
-                begun.push(Begun { lease: *id, index: next.start, attempt, spec });
+                let (lease, stage, index) = (*id, lane.stage, next.start);
+                begun.push(Begun { lease, stage, index, attempt, spec });
             }
         }
         begun

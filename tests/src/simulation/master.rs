@@ -32,8 +32,9 @@ use super::{
 
 /// Where the master's clock begins, Unix milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-/// Most proposals under way: some for each session, client and stage.
-const MAX_PROPOSALS: usize = 64;
+/// Most proposals under way: some for each client and stage, and one for each page message that a slow
+/// network delivers at once.
+const MAX_PROPOSALS: usize = 256;
 /// Most leases out: two agents of at most four cores, and no task takes less than a quarter.
 const MAX_LEASES: usize = 32;
 /// Most writes that are not durable.

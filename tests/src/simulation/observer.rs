@@ -39,6 +39,8 @@ struct Observer {
     /// Pages that brought no new result.
     late_pages: u64,
     lost_too_often: u64,
+    lost_once: u64,
+    returned_once: u64,
 }
 
 thread_local! {
@@ -60,6 +62,17 @@ pub(super) fn lost_too_often() -> u64 {
     OBSERVER.with_borrow(|observer| observer.lost_too_often)
 }
 
+/// Tasks that run at most once: how many ended with their agent, and how many went back.
+pub(super) fn once() -> (u64, u64) {
+    OBSERVER.with_borrow(|observer| (observer.lost_once, observer.returned_once))
+}
+
+/// Whether a page brought results that stand.
+pub(super) fn has_accepted(state: &ClusterState, page: &[u8]) -> bool {
+    let digest = Digest::of(page);
+    stages(state).any(|(_, stage)| stage.pages.iter().any(|page| page.digest == digest))
+}
+
 /// Applies a command and looks at what it did.
 pub(super) fn observe(
     apply: Apply,
@@ -75,7 +88,14 @@ pub(super) fn observe(
         _ => BTreeMap::new(),
     };
     let applied = apply(state, command, index);
-    OBSERVER.with_borrow_mut(|observer| observer.applied(state, index, &pages));
+    OBSERVER.with_borrow_mut(|observer| {
+        observer.applied(state, index, &pages);
+        for effect in applied.iter().flatten() {
+            if let Effect::OnceReturned { tasks, .. } = effect {
+                observer.returned_once += u64::from(tasks.len());
+            }
+        }
+    });
     applied
 }
 
@@ -144,8 +164,11 @@ impl Observer {
             }
         }
         for verdict in stage.verdicts.iter().rev().take_while(|verdict| verdict.index == index) {
-            let too_often = matches!(verdict.outcome, Outcome::AgentLostTooOften { .. });
-            self.lost_too_often += u64::from(too_often);
+            match verdict.outcome {
+                Outcome::AgentLostTooOften { losses: 1 } => self.lost_once += 1,
+                Outcome::AgentLostTooOften { .. } => self.lost_too_often += 1,
+                _ => {}
+            }
             for task in verdict.range.start..verdict.range.end {
                 self.record(id.task(task), index, verdict_result(&verdict.outcome));
             }

@@ -56,6 +56,7 @@ pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
             countables: [("gpu", random.pick(&[0, 0, 0, 1, 2]))].into_iter().collect(),
         },
         seed: random.id(),
+        once: random.one_in(4),
         ..StageSpec::new("main", Digest::of(b"a module"))
     };
     let namespace = random.pick(&["default", "team-a"]).parse();

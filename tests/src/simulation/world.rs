@@ -1,12 +1,15 @@
 //! The cluster and its clock: what is to happen, in order of time, and the loop that lets it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use weir_master::control::SessionId;
 use weir_proto::{
     agent::{AgentMessage, MasterMessage},
     digest::Digest,
-    id::LeaseId,
+    id::{LeaseId, TaskId},
 };
 use weir_scheduler::state::ClusterState;
 
@@ -66,6 +69,8 @@ pub(super) struct World {
     pub(super) agents: Vec<AgentHost>,
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
+    /// Tasks that run at most once and have begun.
+    pub(super) begun_once: BTreeSet<TaskId>,
     /// No fault begins after this time.
     pub(super) faults_end_us: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -116,6 +121,7 @@ impl World {
             agents,
             network: Network::default(),
             clients: plans,
+            begun_once: BTreeSet::new(),
             faults_end_us,
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -160,6 +166,10 @@ impl World {
         self.check_end();
         self.counts.add(Fact::LatePage, observer::late_pages());
         self.counts.add(Fact::LostTooOften, observer::lost_too_often());
+        let (lost, returned) = observer::once();
+        self.counts.add(Fact::LostOnce, lost);
+        self.counts.add(Fact::ReturnedOnce, returned);
+        self.counts.add(Fact::BegunOnce, self.begun_once.len() as u64);
         Report {
             events,
             virtual_us: self.now_us,
