@@ -6,7 +6,7 @@ use clap::Command;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Tasks", &["run", "submit", "job", "new", "schema"]),
     ("Data", &["put", "get", "store", "name"]),
-    ("Clusters", &["dev", "master", "agent", "status", "cluster", "events", "bench"]),
+    ("Clusters", &["dev", "master", "agent", "status", "cluster", "namespace", "events", "bench"]),
     ("Other", &["config", "completions", "man"]),
 ];
 

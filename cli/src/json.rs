@@ -41,6 +41,7 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("status", || schema_for!(cluster::Status)),
     ("member", || schema_for!(cluster::Member)),
     ("agent", || schema_for!(cluster::Agent)),
+    ("namespace", || schema_for!(cluster::NamespaceLine)),
     ("event", || schema_for!(cluster::Event)),
     ("put", || schema_for!(store::Put)),
     ("blob", || schema_for!(store::Blob)),

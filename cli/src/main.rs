@@ -41,6 +41,8 @@ mod merge;
 
 mod name;
 
+mod namespace;
+
 mod new;
 
 mod number;
@@ -125,6 +127,8 @@ enum Command {
     Store(store::StoreCommand),
     #[command(subcommand)]
     Name(name::NameCommand),
+    #[command(subcommand)]
+    Namespace(namespace::NamespaceCommand),
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
     Status(cluster::StatusArgs),
@@ -214,6 +218,7 @@ async fn dispatch(weir: Weir) -> Result<ExitCode> {
         Command::Get(args) => put::get(args).await,
         Command::Store(command) => store::run(command).await,
         Command::Name(command) => name::run(command).await,
+        Command::Namespace(command) => namespace::run(command).await,
         Command::Cluster(command) => cluster::run(command).await,
         Command::Status(args) => cluster::status(args).await,
         Command::Events(args) => events::run(args).await,

@@ -481,6 +481,11 @@ impl Control {
                     table.returned_once(stage, &tasks);
                 }
             }
+            Effect::WeightChanged(namespace) => {
+                if let Some(table) = &mut self.table {
+                    table.set_weight(&namespace, self.state.weight(&namespace));
+                }
+            }
             Effect::Paused(job) => {
                 for stage in self.stages_of(job) {
                     let (Some(table), Some((of_state, _))) =

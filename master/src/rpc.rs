@@ -38,6 +38,7 @@ fn refused(refusal: &Refusal) -> Status {
             Rejection::TooManyJobs { .. }
             | Rejection::TooManyTasks { .. }
             | Rejection::TooManyNames
+            | Rejection::TooManyWeights
             | Rejection::TooManyAgents => Code::ResourceExhausted,
             Rejection::ClusterExists(_) => Code::AlreadyExists,
         },

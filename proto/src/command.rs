@@ -7,11 +7,12 @@ use prost::Message;
 
 use crate::{
     agent::{AgentDescription, tasks_from_wire, tasks_to_wire},
-    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, RequestId, StageId, TaskId},
+    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, RequestId, StageId, TaskId},
     job::JobSpec,
     malformed::{Malformed, required},
     name::SetName,
     range::{RangeSet, TaskRange},
+    weight::{Weight, weight_from_wire, weight_to_wire},
     wire,
 };
 
@@ -121,6 +122,13 @@ pub enum Change {
     RemoveJob(JobId),
     /// Points a name at something, or removes it.
     SetName(SetName),
+    /// Gives a namespace another share of the cluster.
+    SetWeight {
+        /// Which.
+        namespace: Namespace,
+        /// Its weight from now on.
+        weight: Weight,
+    },
 }
 
 impl Command {
@@ -188,6 +196,9 @@ impl Command {
             }
             Change::RemoveJob(job) => Body::RemoveJob(wire::RemoveJob { job: job.0 }),
             Change::SetName(set) => Body::SetName(set.into()),
+            Change::SetWeight { namespace, weight } => {
+                Body::SetWeight(weight_to_wire(&namespace, weight))
+            }
         };
         wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
             .encode_to_vec()
@@ -264,6 +275,10 @@ impl Command {
             }
             Body::RemoveJob(wire::RemoveJob { job }) => Change::RemoveJob(JobId(job)),
             Body::SetName(set) => Change::SetName(set.try_into()?),
+            Body::SetWeight(set) => {
+                let (namespace, weight) = weight_from_wire(set)?;
+                Change::SetWeight { namespace, weight }
+            }
         };
         Ok(Command { now_ms: wire.now_ms, change })
     }
@@ -302,6 +317,10 @@ mod tests {
             },
             Change::RetryJob { request: RequestId([3; 16]), job: JobId(2) },
             Change::RemoveJob(JobId(2)),
+            Change::SetWeight {
+                namespace: Namespace::default_namespace(),
+                weight: Weight::default(),
+            },
         ] {
             let command = Command { now_ms: 5, change };
             assert_eq!(Command::decode(&command.clone().encode()), Ok(command));

@@ -8,6 +8,7 @@ use crate::{
     malformed::{Malformed, required},
     name::Name,
     units::grouped,
+    weight::{Weight, weight_from_wire, weight_to_wire},
     wire,
 };
 
@@ -109,6 +110,13 @@ pub enum Happened {
         /// Whether it is to leave.
         draining: bool,
     },
+    /// A namespace has another share of the cluster.
+    WeightChanged {
+        /// Which.
+        namespace: Namespace,
+        /// Its weight from now on.
+        weight: Weight,
+    },
     /// A name points elsewhere.
     NameChanged {
         /// Whose name it is.
@@ -135,6 +143,7 @@ impl Happened {
             Happened::AgentLeft { .. } => "agent_left",
             Happened::AgentDrained { draining: true, .. } => "agent_draining",
             Happened::AgentDrained { draining: false, .. } => "agent_drain_cancelled",
+            Happened::WeightChanged { .. } => "weight_changed",
             Happened::NameChanged { .. } => "name_changed",
         }
     }
@@ -176,6 +185,9 @@ impl fmt::Display for Happened {
             }
             Happened::AgentDrained { agent, name, draining: false } => {
                 write!(f, "{agent} {name:?} is to stay after all")
+            }
+            Happened::WeightChanged { namespace, weight } => {
+                write!(f, "namespace {namespace} has weight {weight}")
             }
             Happened::NameChanged { name, target: None, .. } => {
                 write!(f, "name {name} was removed")
@@ -243,6 +255,9 @@ impl From<ClusterEvent> for wire::ClusterEvent {
                 let agent = wire::AgentEvent { agent: agent.0, name };
                 if draining { Body::AgentDraining(agent) } else { Body::AgentDrainCancelled(agent) }
             }
+            Happened::WeightChanged { namespace, weight } => {
+                Body::WeightChanged(weight_to_wire(&namespace, weight))
+            }
             Happened::NameChanged { namespace, name, target } => {
                 Body::NameChanged(wire::NameChanged {
                     namespace: text(namespace),
@@ -295,6 +310,10 @@ impl TryFrom<wire::ClusterEvent> for ClusterEvent {
             }
             Body::AgentDrainCancelled(wire::AgentEvent { agent, name }) => {
                 Happened::AgentDrained { agent: AgentId(agent), name, draining: false }
+            }
+            Body::WeightChanged(changed) => {
+                let (namespace, weight) = weight_from_wire(changed)?;
+                Happened::WeightChanged { namespace, weight }
             }
             Body::NameChanged(changed) => Happened::NameChanged {
                 namespace: changed.namespace.parse()?,
@@ -361,6 +380,7 @@ mod tests {
             Happened::AgentLeft { agent, name: name() },
             Happened::AgentDrained { agent, name: name(), draining: true },
             Happened::AgentDrained { agent, name: name(), draining: false },
+            Happened::WeightChanged { namespace: namespace(), weight: Weight::default() },
             Happened::NameChanged {
                 namespace: namespace(),
                 name: "a/b".parse().expect("a name"),

@@ -31,6 +31,8 @@ pub mod template;
 
 pub mod name;
 
+pub mod weight;
+
 pub mod outcome;
 
 pub mod page;

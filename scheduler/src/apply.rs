@@ -5,6 +5,7 @@ mod jobs;
 mod names;
 mod once;
 mod pages;
+mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +22,7 @@ use weir_proto::{
 
 use crate::{
     stage::{Stage, Verdict},
-    state::{ClusterState, MAX_ACTIVE_JOBS, MAX_AGENTS, MAX_NAMES, MAX_OPEN_TASKS},
+    state::{ClusterState, MAX_ACTIVE_JOBS, MAX_AGENTS, MAX_NAMES, MAX_OPEN_TASKS, MAX_WEIGHTS},
     times::Times,
 };
 
@@ -74,6 +75,8 @@ pub enum Effect {
     },
     /// Tasks of a job stand still, or go on.
     Paused(JobId),
+    /// A namespace has another share of the cluster.
+    WeightChanged(Namespace),
     /// Every task of a job has a result.
     JobEnded(JobId),
     /// A job is no longer known.
@@ -177,6 +180,12 @@ pub enum Rejection {
         /// Their stage.
         stage: StageId,
     },
+    /// As many namespaces as can have one have a weight of their own.
+    #[error(
+        "{MAX_WEIGHTS} namespaces have a weight of their own, which is as many as can; give some \
+         weight 1"
+    )]
+    TooManyWeights,
     /// The agent was lost, or has left.
     #[error("{0} is gone: only an agent that is there can be drained")]
     AgentGone(AgentId),
@@ -222,6 +231,7 @@ pub fn apply(
         }
         Change::ReturnOnce { lease, stage, tasks } => once::give_back(state, lease, stage, &tasks),
         Change::SetName(set) => names::set(state, set),
+        Change::SetWeight { namespace, weight } => weights::set(state, namespace, weight),
     }
 }
 

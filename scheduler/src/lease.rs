@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::{
     agent::AgentDescription,
-    id::{AgentId, LeaseId, Namespace, StageId, TaskId},
+    id::{AgentId, LeaseId, Namespace, StageId},
     lease::{Lease, LeaseMarks},
     range::{RangeSet, TaskRange},
+    weight::Weight,
 };
 
 use self::entries::NamespaceQueue;
@@ -34,6 +35,8 @@ pub const REATTACH_WINDOW_MS: u64 = 5_000;
 pub const COOL_DOWN_MS: u64 = 5_000;
 /// How long a silent agent keeps its leases.
 pub const AGENT_SILENCE_MS: u64 = 6_000;
+/// How long a task is taken to run before one of its stage has.
+const UNKNOWN_US: u64 = 50_000;
 /// Weight of an old mean of task times against a new one, in eighths.
 const MEAN_MEMORY: u64 = 6;
 
@@ -95,7 +98,7 @@ impl LeaseTable {
             let mut queue = StageQueue::new(job, stage, spec, waiting);
             queue.waiting.remove_all(&uncertain);
             queue.uncertain = uncertain;
-            table.insert_stage(id, queue);
+            table.insert_stage(state, id, queue);
         }
         table.settle(now_ms);
         table
@@ -107,17 +110,22 @@ impl LeaseTable {
             return;
         };
         let waiting = stage.open(spec.count);
-        self.insert_stage(id, StageQueue::new(job, stage, spec, waiting));
+        self.insert_stage(state, id, StageQueue::new(job, stage, spec, waiting));
     }
 
-    fn insert_stage(&mut self, id: StageId, queue: StageQueue) {
+    fn insert_stage(&mut self, state: &ClusterState, id: StageId, queue: StageQueue) {
         if queue.leased_through < queue.count {
             self.partly_leasable.insert(id);
         }
         if queue.once {
             self.once.insert(id);
         }
-        self.namespaces.entry(queue.namespace.clone()).or_default().stages += 1;
+        // Who is new begins where the others are: it neither starves them nor waits for them.
+        let lent = self.namespaces.values().map(|namespace| namespace.lent).min().unwrap_or(0);
+        let new = NamespaceQueue { lent, ..NamespaceQueue::default() };
+        let namespace = self.namespaces.entry(queue.namespace.clone()).or_insert(new);
+        namespace.weight = state.weight(&queue.namespace);
+        namespace.stages += 1;
         self.stages.insert(id, queue);
         self.rank(id);
     }
@@ -359,28 +367,6 @@ impl LeaseTable {
         }
     }
 
-    /// Agents not heard of for too long.
-    pub fn silent(&self, now_ms: u64) -> Vec<AgentId> {
-        let silent = |agent: &AttachedAgent| now_ms >= agent.heard_ms + AGENT_SILENCE_MS;
-        self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| *id).collect()
-    }
-
-    /// The tasks to blame should this agent be lost: those that ran when it last told. Of a lease
-    /// it never told about, the first that it would have started.
-    pub fn suspects(&self, agent: AgentId) -> Vec<TaskId> {
-        let Some(attached) = self.agents.get(&agent) else { return Vec::new() };
-        let mut suspects = Vec::new();
-        for held in attached.leases.iter().filter_map(|id| self.leases.get(id)) {
-            let told = held.started.iter().copied().filter(|index| held.open.contains(*index));
-            let mut started: Vec<u32> = told.collect();
-            if started.is_empty() {
-                started = held.open.iter().take(held.slots as usize).collect();
-            }
-            suspects.extend(started.into_iter().map(|index| held.stage.task(index)));
-        }
-        suspects
-    }
-
     /// An agent is lost: its tasks wait again.
     pub fn lose(&mut self, agent: AgentId) {
         self.awaited.remove(&agent);
@@ -511,6 +497,13 @@ impl LeaseTable {
         revoke
     }
 
+    /// A namespace has another share; leases that are out stay as they are.
+    pub fn set_weight(&mut self, namespace: &Namespace, weight: Weight) {
+        if let Some(queue) = self.namespaces.get_mut(namespace) {
+            queue.weight = weight;
+        }
+    }
+
     /// A higher `leased_through` of a stage was proposed.
     pub fn extending(&mut self, stage: StageId) {
         if let Some(queue) = self.stages.get_mut(&stage) {
@@ -564,7 +557,8 @@ impl LeaseTable {
             queue.waiting.remove(lease.range);
             queue.served = self.grants;
             if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
-                namespace.served = self.grants;
+                let mean_us = if queue.mean_task_us > 0 { queue.mean_task_us } else { UNKNOWN_US };
+                namespace.lend(u64::from(lease.range.len()).saturating_mul(mean_us));
             }
         }
         if lease.id.term == self.term {

@@ -1,7 +1,7 @@
 //! Placement: which waiting tasks are lent to which agent. The same state, table and time give the
 //! same leases. Their next stop is the session with the agent in `weir-master`.
 //!
-//! The namespace that has least gets first; of its stages those of the highest priority, of these the
+//! The namespace that has least for its weight gets first, of equals the one that was lent least; of its stages those of the highest priority, of these the
 //! one that has least, of equals the one that waited longest. Agents with most room give first. A
 //! running lease is topped up before it runs dry, unless a stage that goes first waits for the same
 //! agent. What waits at one agent while another has nothing to do is recalled, see `place/recall.rs`.
@@ -16,6 +16,7 @@ use weir_proto::{
     lease::Lease,
     limits::Resources,
     range::{RangeSet, TaskRange},
+    weight::Weight,
 };
 
 use crate::{
@@ -178,6 +179,7 @@ fn lease(
     slots: u32,
 ) -> Option<Lease> {
     let job = state.jobs.get(&stage.job)?;
+    let weight = state.weight(&job.spec.namespace);
     Some(Lease {
         id,
         stage,
@@ -186,8 +188,8 @@ fn lease(
         namespace: job.spec.namespace.clone(),
         spec: job.spec.stages.get(stage.stage as usize)?.clone(),
         profile: table.agents().get(&agent)?.description.profile.clone(),
-        // Namespaces have none yet: all are equal.
-        weights: Vec::new(),
+        // Jobs of a namespace are equal.
+        weights: if weight == Weight::default() { Vec::new() } else { vec![weight.get()] },
     })
 }
 

@@ -11,6 +11,7 @@ use weir_proto::{
     name::{Name, NamedSource},
     outcome::{Cause, Outcome},
     range::{RangeSet, TaskRange},
+    weight::{weight_from_wire, weight_to_wire},
     wire,
 };
 
@@ -35,6 +36,7 @@ pub fn encode(state: &ClusterState) -> Vec<u8> {
         jobs: state.jobs.values().map(|job| encode_job(job)).collect(),
         names: state.names.iter().map(encode_name).collect(),
         events: state.events.iter().map(|event| event.clone().into()).collect(),
+        weights: state.weights.iter().map(|(of, weight)| weight_to_wire(of, *weight)).collect(),
     }
     .encode_to_vec()
 }
@@ -70,6 +72,10 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         let named = NamedSource::try_from(name)?;
         let record = NameRecord { target: named.target, set_ms: named.set_ms };
         state.names.insert((named.namespace, named.name), record);
+    }
+    for weight in wire.weights {
+        let (namespace, weight) = weight_from_wire(weight)?;
+        state.weights.insert(namespace, weight);
     }
     for event in wire.events {
         state.events.push_back(event.try_into()?);

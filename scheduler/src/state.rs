@@ -13,6 +13,7 @@ use weir_proto::{
     id::{AgentId, ClusterId, JobId, Namespace, RequestId, StageId},
     job::{InputSource, JobSpec, StageSpec},
     name::Name,
+    weight::Weight,
 };
 
 use crate::stage::Stage;
@@ -27,6 +28,8 @@ pub const MAX_ENDED_JOBS: usize = 20_000;
 pub const MAX_AGENTS: usize = 10_000;
 /// Most names, over all namespaces.
 pub const MAX_NAMES: usize = 100_000;
+/// Most namespaces with a weight of their own.
+pub const MAX_WEIGHTS: usize = 10_000;
 /// How many of the newest events are kept.
 pub const MAX_EVENTS: usize = 4_096;
 /// A task that loses this many agents is not tried again.
@@ -51,6 +54,8 @@ pub struct ClusterState {
     pub jobs: OrdMap<JobId, Arc<Job>>,
     /// What names point at.
     pub names: OrdMap<(Namespace, Name), NameRecord>,
+    /// Shares of namespaces, where they are not 1.
+    pub weights: OrdMap<Namespace, Weight>,
     /// What happened last, oldest first; at most `MAX_EVENTS`.
     pub events: Vector<ClusterEvent>,
     /// Derived: jobs that have not ended.
@@ -162,6 +167,11 @@ impl ClusterState {
         Some((job.stages.get(id.stage as usize)?, job.spec.stages.get(id.stage as usize)?))
     }
 
+    /// A namespace's share of the cluster.
+    pub fn weight(&self, namespace: &Namespace) -> Weight {
+        self.weights.get(namespace).copied().unwrap_or_default()
+    }
+
     /// Stages of jobs that have not ended.
     pub fn active_stages(&self) -> impl Iterator<Item = StageId> + '_ {
         self.active.iter().flat_map(|job| {
@@ -223,6 +233,8 @@ impl ClusterState {
         assert_eq!(self.requests.len(), self.jobs.len());
         assert_eq!(self.backlog, backlog);
         assert!(self.jobs.len() - self.active.len() <= MAX_ENDED_JOBS);
+        assert!(self.weights.values().all(|weight| *weight != Weight::default()));
+        assert!(self.weights.len() <= MAX_WEIGHTS);
         assert!(self.names.len() <= MAX_NAMES && self.events.len() <= MAX_EVENTS);
         let positions = self.events.iter().map(|event| event.position);
         assert!(positions.is_sorted_by(|a, b| a < b), "events are in the order of the log");

@@ -30,6 +30,8 @@ pub mod query;
 
 pub mod names;
 
+pub mod namespaces;
+
 pub mod event;
 
 pub mod watch;

@@ -87,13 +87,17 @@ pub(crate) fn agents() -> ArgValueCompleter {
     })
 }
 
-/// Namespaces in which there are jobs.
+/// Namespaces in which there are jobs, or that have a weight.
 pub(crate) fn namespaces() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
-        let listed = ask(|client| async move { client.jobs(&JobQuery::default()).await.ok() });
-        let jobs = listed.map(|listed| listed.jobs).unwrap_or_default();
-        let namespaces: BTreeSet<String> =
+        let listed = ask(|client| async move {
+            let jobs = client.jobs(&JobQuery::default()).await.ok()?.jobs;
+            Some((jobs, client.namespaces().await.ok()?))
+        });
+        let (jobs, known) = listed.unwrap_or_default();
+        let mut namespaces: BTreeSet<String> =
             jobs.iter().map(|job| job.namespace.to_string()).collect();
+        namespaces.extend(known.iter().map(|view| view.namespace.to_string()));
         beginning_with(word, namespaces.into_iter().map(CompletionCandidate::new))
     })
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use weir_sdk::{
     event::{ClusterEvent, Happened},
+    proto::weight::NamespaceView,
     view::{AgentView, ClusterStatus, MemberView},
 };
 
@@ -105,8 +106,9 @@ pub(crate) struct Event {
     sub: u32,
     /// When, in Unix milliseconds.
     at_ms: u64,
-    /// A stable word: `cluster_created`, `job_submitted`, `job_ended`, `job_removed`,
-    /// `agent_joined`, `agent_lost` or `name_changed`.
+    /// A stable word: `cluster_created`, `job_submitted`, `job_ended`, `job_paused`, `job_resumed`,
+    /// `job_removed`, `agent_joined`, `agent_lost`, `agent_left`, `agent_draining`,
+    /// `agent_drain_cancelled`, `weight_changed` or `name_changed`.
     event: &'static str,
     /// The same as a sentence.
     message: String,
@@ -125,6 +127,9 @@ pub(crate) struct Event {
     /// Whose job or name it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
+    /// The namespace's weight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
     /// How many tasks the job has.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<u32>,
@@ -143,6 +148,33 @@ pub(crate) struct Event {
     /// Where the name points now; absent once it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+}
+
+/// A namespace: an entry of `namespace ls`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct NamespaceLine {
+    /// Its name.
+    namespace: String,
+    /// Its share beside the others, 1 to 1000.
+    weight: u32,
+    /// Jobs that have not ended.
+    active_jobs: u32,
+    /// Their tasks without a result.
+    open_tasks: u64,
+    /// How many tasks may run for it now.
+    slots: u32,
+}
+
+impl From<&NamespaceView> for NamespaceLine {
+    fn from(view: &NamespaceView) -> NamespaceLine {
+        NamespaceLine {
+            namespace: view.namespace.to_string(),
+            weight: view.weight.get(),
+            active_jobs: view.active_jobs,
+            open_tasks: view.open_tasks,
+            slots: view.slots,
+        }
+    }
 }
 
 impl Status {
@@ -246,6 +278,11 @@ impl From<&ClusterEvent> for Event {
                 name: Some(name.clone()),
                 namespace: Some(namespace.to_string()),
                 tasks: Some(*tasks),
+                ..known
+            },
+            Happened::WeightChanged { namespace, weight } => Event {
+                namespace: Some(namespace.to_string()),
+                weight: Some(weight.get()),
                 ..known
             },
             Happened::JobRemoved(job) => Event { job: Some(job.to_string()), ..known },

@@ -99,6 +99,7 @@ impl Measuring {
             | Effect::AgentRegistered(_)
             | Effect::Paused(_)
             | Effect::OnceReturned { .. }
+            | Effect::WeightChanged(_)
             | Effect::AgentDrained { .. }
             | Effect::AgentGone(_) => return,
         };

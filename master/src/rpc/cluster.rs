@@ -1,18 +1,24 @@
 //! `Cluster`: what the cluster is and how it does.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::{collections::BTreeSet, net::SocketAddr, pin::Pin};
 
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
-use weir_proto::{command::Change, event::Position, id::AgentId, wire};
+use weir_proto::{
+    command::Change,
+    event::Position,
+    id::{AgentId, Namespace},
+    weight::{NamespaceView, weight_from_wire},
+    wire,
+};
 use weir_scheduler::{
     snapshot,
     state::{AgentLife, AgentRecord},
 };
 
-use super::{events, refused, stopping};
-use crate::driver::Handle;
+use super::{events, malformed, refused, stopping};
+use crate::{control::Control, driver::Handle};
 
 /// Events that a client has not taken.
 const EVENTS_QUEUE: usize = 64;
@@ -38,6 +44,23 @@ fn life(agent: &AgentRecord) -> wire::AgentLife {
         AgentLife::Left { .. } => wire::AgentLife::Left,
         AgentLife::Lost { .. } => wire::AgentLife::Lost,
     }
+}
+
+/// The namespaces that have something of their own.
+fn namespaces(control: &Control) -> Vec<NamespaceView> {
+    let state = control.state();
+    let known: BTreeSet<_> = state.backlog.keys().chain(state.weights.keys()).collect();
+    let view = |namespace: &Namespace| {
+        let backlog = state.backlog.get(namespace).copied().unwrap_or_default();
+        NamespaceView {
+            namespace: namespace.clone(),
+            weight: state.weight(namespace),
+            active_jobs: backlog.jobs,
+            open_tasks: backlog.tasks,
+            slots: control.table().map_or(0, |table| table.slots_of(namespace)),
+        }
+    };
+    known.into_iter().map(view).collect()
 }
 
 #[tonic::async_trait]
@@ -108,6 +131,28 @@ impl wire::cluster_server::Cluster for ClusterService {
         let answer = self.master.change(change).await.map_err(stopping)?;
         answer.map_err(|refusal| refused(&refusal))?;
         Ok(Response::new(wire::DrainResponse {}))
+    }
+
+    async fn set_weight(
+        &self,
+        request: Request<wire::NamespaceWeight>,
+    ) -> Result<Response<wire::SetWeightResponse>, Status> {
+        let (namespace, weight) =
+            weight_from_wire(request.into_inner()).map_err(|error| malformed(&error))?;
+        let change = Change::SetWeight { namespace, weight };
+        let answer = self.master.change(change).await.map_err(stopping)?;
+        answer.map_err(|refusal| refused(&refusal))?;
+        Ok(Response::new(wire::SetWeightResponse {}))
+    }
+
+    async fn namespaces(
+        &self,
+        _request: Request<wire::NamespacesRequest>,
+    ) -> Result<Response<wire::NamespacesResponse>, Status> {
+        let namespaces = self.master.inspect(|control, _| namespaces(control));
+        let namespaces = namespaces.await.map_err(stopping)?.into_iter();
+        let namespaces = namespaces.map(wire::NamespaceView::from).collect();
+        Ok(Response::new(wire::NamespacesResponse { namespaces }))
     }
 
     type EventsStream = Pin<Box<dyn Stream<Item = Result<wire::ClusterEvent, Status>> + Send>>;

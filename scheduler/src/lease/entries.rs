@@ -1,7 +1,7 @@
 //! What a lease table holds of an agent, of a stage and of a lease.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -12,9 +12,13 @@ use weir_proto::{
     lease::PrepareStep,
     limits::Resources,
     range::{RangeSet, TaskRange},
+    weight::Weight,
 };
 
 use crate::{stage::Stage, state::Job};
+
+/// A microsecond of lent work at weight 1: large weights do not round it to nothing.
+const LENT_UNIT: u128 = 1 << 10;
 
 /// An agent with a session, or one whose session broke a moment ago.
 #[derive(Debug, Clone)]
@@ -65,14 +69,31 @@ pub struct StageQueue {
 /// The stages of a namespace that are in the table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NamespaceQueue {
+    /// Its share beside the others.
+    pub(super) weight: Weight,
     /// How many.
     pub(super) stages: u32,
     /// Slots of theirs that are out.
     pub(super) slots: u32,
-    /// When one of them last got a lease, by the count of grants.
-    pub(super) served: u64,
+    /// The work that it was ever lent, divided by its weight.
+    pub(super) lent: u128,
     /// Those with waiting tasks, in the order in which they get leases.
     pub(super) order: BTreeSet<(Rank, StageId)>,
+}
+
+impl NamespaceQueue {
+    /// Work was lent: tasks that take so long, in microseconds, as far as is known.
+    pub(super) fn lend(&mut self, work_us: u64) {
+        self.lent += u128::from(work_us.max(1)) * LENT_UNIT / u128::from(self.weight.get());
+    }
+
+    /// Compares what two namespaces have out, each by its share.
+    pub(super) fn cmp_has(&self, other: &NamespaceQueue) -> Ordering {
+        let crosswise = |one: &NamespaceQueue, other: &NamespaceQueue| {
+            u64::from(one.slots) * u64::from(other.weight.get())
+        };
+        crosswise(self, other).cmp(&crosswise(other, self))
+    }
 }
 
 /// Who of a namespace gets a lease first: the highest priority, then who has fewest slots out, then

@@ -6,12 +6,12 @@ use std::{
 };
 
 use weir_proto::{
-    id::{AgentId, Incarnation, LeaseId, StageId},
+    id::{AgentId, Incarnation, LeaseId, Namespace, StageId, TaskId},
     limits::Resources,
     range::RangeSet,
 };
 
-use super::{AttachedAgent, HeldLease, LeaseTable, StageQueue};
+use super::{AGENT_SILENCE_MS, AttachedAgent, HeldLease, LeaseTable, StageQueue};
 use crate::state::ClusterState;
 
 impl LeaseTable {
@@ -33,7 +33,7 @@ impl LeaseTable {
     /// Stages with waiting tasks, in the order in which they get leases.
     pub fn order(&self) -> impl Iterator<Item = StageId> + '_ {
         let mut namespaces: Vec<_> = self.namespaces.values().collect();
-        namespaces.sort_by_key(|namespace| (namespace.slots, namespace.served));
+        namespaces.sort_by(|one, other| one.cmp_has(other).then(one.lent.cmp(&other.lent)));
         namespaces.into_iter().flat_map(|namespace| namespace.order.iter().map(|(_, id)| *id))
     }
 
@@ -44,8 +44,8 @@ impl LeaseTable {
             return false;
         };
         if one.namespace != other.namespace {
-            let slots = |queue: &StageQueue| self.namespaces.get(&queue.namespace).map(|n| n.slots);
-            return slots(one) < slots(other);
+            let of = |queue: &StageQueue| self.namespaces.get(&queue.namespace);
+            return of(one).zip(of(other)).is_some_and(|(one, other)| one.cmp_has(other).is_lt());
         }
         (Reverse(one.priority), one.slots) < (Reverse(other.priority), other.slots)
     }
@@ -66,6 +66,11 @@ impl LeaseTable {
         let Some(agent) = self.agents.get(&agent) else { return none };
         let leases = agent.leases.iter().filter_map(|id| self.leases.get(id));
         leases.fold(none, |sum, held| sum.plus(&held.used()))
+    }
+
+    /// Slots of a namespace that are out.
+    pub fn slots_of(&self, namespace: &Namespace) -> u32 {
+        self.namespaces.get(namespace).map_or(0, |namespace| namespace.slots)
     }
 
     /// Slots of a stage that are out, but for those whose tasks stand still.
@@ -94,6 +99,28 @@ impl LeaseTable {
     pub fn leases_of(&self, agent: AgentId) -> impl Iterator<Item = (LeaseId, &HeldLease)> {
         let ids = self.agents.get(&agent).into_iter().flat_map(|agent| &agent.leases);
         ids.filter_map(|id| Some((*id, self.leases.get(id)?)))
+    }
+
+    /// Agents not heard of for too long.
+    pub fn silent(&self, now_ms: u64) -> Vec<AgentId> {
+        let silent = |agent: &AttachedAgent| now_ms >= agent.heard_ms + AGENT_SILENCE_MS;
+        self.agents.iter().filter(|(_, agent)| silent(agent)).map(|(id, _)| *id).collect()
+    }
+
+    /// The tasks to blame should this agent be lost: those that ran when it last told. Of a lease
+    /// it never told about, the first that it would have started.
+    pub fn suspects(&self, agent: AgentId) -> Vec<TaskId> {
+        let Some(attached) = self.agents.get(&agent) else { return Vec::new() };
+        let mut suspects = Vec::new();
+        for held in attached.leases.iter().filter_map(|id| self.leases.get(id)) {
+            let told = held.started.iter().copied().filter(|index| held.open.contains(*index));
+            let mut started: Vec<u32> = told.collect();
+            if started.is_empty() {
+                started = held.open.iter().take(held.slots as usize).collect();
+            }
+            suspects.extend(started.into_iter().map(|index| held.stage.task(index)));
+        }
+        suspects
     }
 
     /// What must hold at any time; for tests.
@@ -126,6 +153,7 @@ impl LeaseTable {
         for (name, namespace) in &self.namespaces {
             let its = || self.stages.iter().filter(|(_, queue)| queue.namespace == *name);
             assert_eq!(namespace.stages as usize, its().count());
+            assert_eq!(namespace.weight, state.weight(name), "{name} has its weight");
             assert_eq!(namespace.slots, its().map(|(_, queue)| queue.slots).sum::<u32>());
             let ranked = its().filter_map(|(id, queue)| Some((queue.rank?, *id)));
             assert_eq!(namespace.order, ranked.collect::<BTreeSet<_>>());

@@ -3,6 +3,7 @@
 mod makespan;
 mod moved;
 mod once;
+mod weights;
 
 use std::collections::BTreeSet;
 
@@ -58,6 +59,9 @@ impl Leader {
                     self.table.extended(id, mark);
                 }
                 Effect::AgentGone(agent) => self.table.lose(agent),
+                Effect::WeightChanged(namespace) => {
+                    self.table.set_weight(&namespace, self.state.weight(&namespace));
+                }
                 Effect::Paused(job) => {
                     let stage = StageId { job, stage: 0 };
                     let paused = self.state.stage(stage).map(|(stage, _)| stage.paused.clone());

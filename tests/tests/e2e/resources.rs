@@ -51,3 +51,33 @@ fn an_agent_that_offers_more_memory_than_there_is_does_not_start() {
         "offer less with --memory",
     ]);
 }
+
+#[test]
+fn namespaces_have_weights_that_outlive_their_jobs() {
+    let server = Server::fresh();
+    let namespace = |args: &str| {
+        server.weir(["namespace"]).args(args.split(' ')).run().exited_with(0).stdout_text()
+    };
+
+    assert_eq!(namespace("set team-a --weight 3"), "namespace team-a has weight 3\n");
+    let run = server.weir(["run", "--namespace", "team-a"]).arg(guest("echo")).run();
+    run.exited_with(0);
+    let listed = server.weir(["namespace", "ls", "--json"]).run().exited_with(0).json();
+    assert_eq!(
+        listed,
+        json!([{ "namespace": "team-a", "weight": 3, "active_jobs": 0, "open_tasks": 0, "slots": 0 }])
+    );
+    assert!(namespace("ls").contains("team-a"));
+    let events = server.weir(["events"]).run().exited_with(0).stdout_text();
+    assert!(events.contains("namespace team-a has weight 3"), "{events}");
+    assert!(namespace("set team-a --weight 1 --json").contains("\"weight\": 1"));
+    assert_eq!(namespace("ls --json").trim(), "[]");
+}
+
+#[test]
+fn a_weight_that_is_none_is_refused() {
+    for weight in ["0", "1001", "half"] {
+        let set = Weir::new(["namespace", "set", "team-a", "--weight", weight]).run();
+        set.exited_with(2).says(&["1 to 1000"]);
+    }
+}
