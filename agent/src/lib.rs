@@ -62,7 +62,7 @@ use weir_store::{
 };
 
 use crate::{
-    calibrate::CalibrateError,
+    calibrate::{CalibrateError, Calibrator, Recalibrator},
     compiler::CompilerConfig,
     executor::{Executor, ExecutorConfig, ExecutorError},
     kept::KeptPages,
@@ -73,7 +73,7 @@ use crate::{
     precompile::Precompiler,
     remote_data::RemoteData,
     sandbox::{Sandbox, SandboxError},
-    session::Session,
+    session::{Recalibration, Session},
 };
 
 /// Signs of life on an idle connection, and how long their answer may take: so a master that
@@ -103,6 +103,8 @@ pub struct AgentConfig {
     /// Most bytes of compiled modules that it keeps; a tenth of their disk, and at most 4 GiB, where
     /// nothing is said.
     pub module_cache_bytes: Option<u64>,
+    /// How often it measures its machine again.
+    pub recalibration: Recalibration,
 }
 
 /// A running agent.
@@ -192,6 +194,7 @@ impl Agent {
             sandbox.clone(),
             config.compiler,
         )?);
+        let calibrator = Calibrator::new(sandbox.clone())?;
         let description = AgentDescription {
             id,
             incarnation: Incarnation(random(path)?),
@@ -199,7 +202,7 @@ impl Agent {
             architecture: std::env::consts::ARCH.to_owned(),
             profile: profile::PROFILE.to_owned(),
             resources,
-            fuel_per_second: calibrate::fuel_per_second(&sandbox)?,
+            fuel_per_second: calibrator.fuel_per_second()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let data = Arc::new(RemoteData::new(CachedStore::new(local, remote)));
@@ -214,9 +217,16 @@ impl Agent {
         let kept = path.join("kept");
         let (kept, earlier) = KeptPages::open(kept.clone())
             .map_err(|source| StartError::Directory { path: kept, source })?;
-        let session = Session::new(description.clone(), earlier);
-        let link =
-            Link::new(session, executor, precompiler, kept, endpoint.connect_lazy(), config.master);
+        let session = Session::new(description.clone(), config.recalibration, earlier);
+        let link = Link::new(
+            session,
+            executor,
+            precompiler,
+            Recalibrator::new(calibrator),
+            kept,
+            endpoint.connect_lazy(),
+            config.master,
+        );
         let (stop, stopped) = oneshot::channel();
         Ok(Agent { description, stop, link: tokio::spawn(link.run(stopped)) })
     }

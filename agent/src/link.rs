@@ -15,6 +15,7 @@ use weir_proto::{
 };
 
 use crate::{
+    calibrate::Recalibrator,
     executor::Executor,
     kept::KeptPages,
     precompile::Precompiler,
@@ -39,6 +40,7 @@ pub(crate) struct Link {
     session: Session,
     executor: Executor,
     precompiler: Precompiler,
+    recalibrator: Recalibrator,
     kept: KeptPages,
     master: AgentsClient<Channel>,
     connection: Connection,
@@ -66,6 +68,7 @@ impl Link {
         session: Session,
         executor: Executor,
         precompiler: Precompiler,
+        recalibrator: Recalibrator,
         kept: KeptPages,
         channel: Channel,
         address: String,
@@ -77,6 +80,7 @@ impl Link {
             session,
             executor,
             precompiler,
+            recalibrator,
             kept,
             master,
             connection,
@@ -118,6 +122,7 @@ impl Link {
                 (module, came) = self.precompiler.next() => {
                     self.step(Event::Precompiled(module, came));
                 }
+                figure = self.recalibrator.next() => self.step(Event::Calibrated(figure)),
                 _ = live.tick() => {
                     let chunks = self.executor.take_live();
                     if !chunks.is_empty() {
@@ -177,6 +182,8 @@ impl Link {
                 Action::Forget(seq) => self.kept.forget(seq),
                 Action::End => self.ended = true,
                 Action::Precompile(namespace, module) => self.precompiler.ask(namespace, module),
+                Action::Calibrate => self.recalibrator.begin(),
+                Action::StopCalibrating => self.recalibrator.give_up(),
             }
         }
         // Whoever said goodbye waits for just that.

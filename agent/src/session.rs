@@ -5,6 +5,7 @@
 //! broken connection. The link feeds it from a socket, a simulation from a seed.
 
 mod pages;
+mod speed;
 mod stay;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ use weir_proto::{
     range::{RangeSet, TaskRange},
 };
 
+pub use self::speed::Recalibration;
 use self::{
     pages::{PAGE_DELAY_MS, Unstored},
+    speed::Speed,
     stay::Stay,
 };
 use crate::{
@@ -55,6 +58,8 @@ pub enum Event {
     Leave,
     /// Something came of a module that was to be compiled ahead of tasks.
     Precompiled(Digest, Precompiled),
+    /// What [`Action::Calibrate`] measured; none if nothing came of it.
+    Calibrated(Option<u64>),
 }
 
 /// What is to be done, in this order.
@@ -88,6 +93,10 @@ pub enum Action {
     End,
     /// Compile this module when nobody who has tasks wants to compile.
     Precompile(Namespace, Digest),
+    /// Measure this machine's speed, off the executor's workers, and tell what came of it.
+    Calibrate,
+    /// Stop measuring: there is work.
+    StopCalibrating,
 }
 
 /// A session, over all its connections.
@@ -115,6 +124,7 @@ pub struct Session {
     preparing: BTreeMap<LeaseId, Preparing>,
     heartbeat_ms: u64,
     stay: Stay,
+    speed: Speed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +173,11 @@ struct Returned {
 impl Session {
     /// A session of an agent that holds nothing but pages of an earlier life, which are numbered from
     /// 1. The first [`Event::Tick`] connects it.
-    pub fn new(agent: AgentDescription, kept: Vec<(ClusterId, Vec<u8>)>) -> Session {
+    pub fn new(
+        agent: AgentDescription,
+        recalibration: Recalibration,
+        kept: Vec<(ClusterId, Vec<u8>)>,
+    ) -> Session {
         let last_seq = kept.len() as u64;
         Session {
             agent,
@@ -180,6 +194,7 @@ impl Session {
             preparing: BTreeMap::new(),
             heartbeat_ms: DEFAULT_HEARTBEAT_MS,
             stay: Stay::Working,
+            speed: Speed::new(recalibration),
         }
     }
 
@@ -214,7 +229,9 @@ impl Session {
                 }
             }
             Event::Leave => self.leave(now_ms, &mut actions),
+            Event::Calibrated(figure) => self.calibrated(figure, now_ms, &mut actions),
             Event::Precompiled(module, came) => {
+                self.speed.compiled(module);
                 // A leader that has not heard it asks again.
                 if self.is_up() {
                     actions.push(Action::Send(AgentMessage::Precompiled { module, came }));
@@ -225,6 +242,7 @@ impl Session {
         self.send_due_pages(now_ms, &mut actions);
         self.keep_in_touch(now_ms, &mut actions);
         self.say_goodbye(now_ms, &mut actions);
+        self.keep_calibrated(now_ms, &mut actions);
         actions
     }
 
@@ -247,6 +265,7 @@ impl Session {
         let waiting = self.leases.values().filter(|lease| !lease.results.is_empty());
         link.into_iter()
             .chain(leaving)
+            .chain(self.speed.due_ms())
             .chain(waiting.map(|lease| lease.oldest_ms + PAGE_DELAY_MS))
             .min()
     }
@@ -312,6 +331,7 @@ impl Session {
                 }
             }
             MasterMessage::Precompile { namespace, module } => {
+                self.speed.compiles(module);
                 actions.push(Action::Precompile(namespace, module));
             }
             MasterMessage::Revoke(leases) => {

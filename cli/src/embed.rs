@@ -14,6 +14,7 @@ use weir_agent::{
     Agent, AgentConfig,
     compiler::{CompilerConfig, limits::CompileLimits},
     floor::floor_tasks_per_s,
+    session::Recalibration,
 };
 use weir_master::{Master, MasterConfig};
 use weir_sdk::{
@@ -200,6 +201,7 @@ pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer)
         countables,
         compiler,
         module_cache_bytes,
+        recalibration: Recalibration::default(),
     };
     Agent::start(config).await.context(about)
 }

@@ -7,6 +7,7 @@ mod agents;
 mod measure;
 mod once;
 mod precompile;
+mod speed;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -513,6 +514,11 @@ impl Control {
             }
             Effect::AgentDrained { agent, draining } => {
                 self.sessions.drain(agent, draining, actions);
+            }
+            Effect::AgentCalibrated { agent, fuel_per_second } => {
+                if let Some(table) = &mut self.table {
+                    table.calibrated(agent, fuel_per_second);
+                }
             }
         }
     }

@@ -29,7 +29,7 @@ pub struct AgentDescription {
     pub profile: String,
     /// What it has for tasks.
     pub resources: Resources,
-    /// Fuel that one core burns in a second, measured at start.
+    /// Fuel that one core burns in a second, as last measured.
     pub fuel_per_second: u64,
     /// Of its binary.
     pub version: String,
@@ -87,6 +87,11 @@ pub enum AgentMessage {
         module: Digest,
         /// What came of it.
         came: Precompiled,
+    },
+    /// What one core burns in a second, measured again while there was nothing to do; never 0.
+    Calibrated {
+        /// The fuel.
+        fuel_per_second: u64,
     },
 }
 
@@ -291,6 +296,9 @@ impl From<AgentMessage> for wire::AgentMessage {
                 let module = module.0.to_vec();
                 Body::Precompiled(wire::ModulePrecompiled { module, came: Some(came.into()) })
             }
+            AgentMessage::Calibrated { fuel_per_second } => {
+                Body::Calibrated(wire::Calibrated { fuel_per_second })
+            }
         };
         wire::AgentMessage { body: Some(body) }
     }
@@ -343,6 +351,12 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
             Body::Precompiled(wire::ModulePrecompiled { module, came }) => {
                 let came = required(came, "what came of a module")?.try_into()?;
                 AgentMessage::Precompiled { module: Digest::try_from(&module[..])?, came }
+            }
+            Body::Calibrated(wire::Calibrated { fuel_per_second }) => {
+                if fuel_per_second == 0 {
+                    return Err(Malformed::invalid("a machine's speed", "it burns no fuel"));
+                }
+                AgentMessage::Calibrated { fuel_per_second }
             }
         })
     }
@@ -490,6 +504,16 @@ mod tests {
         wire.countables.clear();
         let read = AgentDescription::try_from(wire).expect("an agent");
         assert_eq!(read.resources, Resources::new(8_000, 1 << 34));
+    }
+
+    #[test]
+    fn a_machine_without_any_speed_is_refused() {
+        let read = |fuel_per_second| {
+            let message = AgentMessage::Calibrated { fuel_per_second };
+            AgentMessage::try_from(wire::AgentMessage::from(message))
+        };
+        assert_eq!(read(7), Ok(AgentMessage::Calibrated { fuel_per_second: 7 }));
+        assert!(read(0).is_err());
     }
 
     #[test]

@@ -65,6 +65,13 @@ pub enum Change {
         /// Whether it is to leave.
         draining: bool,
     },
+    /// What one core of an agent burns in a second, measured again.
+    CalibrateAgent {
+        /// Which.
+        agent: AgentId,
+        /// The fuel.
+        fuel_per_second: u64,
+    },
     /// Lets tasks of an active job stand still, or go on.
     PauseTasks {
         /// The job.
@@ -162,6 +169,9 @@ impl Command {
             Change::DrainAgent { agent, draining } => {
                 Body::DrainAgent(wire::DrainAgent { agent: agent.0, draining })
             }
+            Change::CalibrateAgent { agent, fuel_per_second } => {
+                Body::CalibrateAgent(wire::CalibrateAgent { agent: agent.0, fuel_per_second })
+            }
             Change::PauseTasks { job, tasks, paused } => {
                 Body::PauseTasks(wire::PauseTasks { job: job.0, tasks: tasks.to_wire(), paused })
             }
@@ -247,6 +257,9 @@ impl Command {
             Body::DrainAgent(wire::DrainAgent { agent, draining }) => {
                 Change::DrainAgent { agent: AgentId(agent), draining }
             }
+            Body::CalibrateAgent(wire::CalibrateAgent { agent, fuel_per_second }) => {
+                Change::CalibrateAgent { agent: AgentId(agent), fuel_per_second }
+            }
             Body::PauseTasks(wire::PauseTasks { job, tasks, paused }) => {
                 let tasks = RangeSet::from_wire(&tasks)?;
                 Change::PauseTasks { job: JobId(job), tasks, paused }
@@ -301,6 +314,7 @@ mod tests {
             },
             Change::PauseTasks { job: JobId(2), tasks: RangeSet::below(3), paused: true },
             Change::DrainAgent { agent: AgentId(1), draining: true },
+            Change::CalibrateAgent { agent: AgentId(1), fuel_per_second: 7 },
             Change::CommitPages { agent: AgentId(1), pages: vec![vec![1, 2, 3]] },
             Change::ExtendLeases { stage, leased_through: 77 },
             Change::GrantOnce {

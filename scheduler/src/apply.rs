@@ -92,6 +92,13 @@ pub enum Effect {
         /// Whether it is to leave.
         draining: bool,
     },
+    /// An agent is faster or slower than was known.
+    AgentCalibrated {
+        /// Which.
+        agent: AgentId,
+        /// What one of its cores burns in a second.
+        fuel_per_second: u64,
+    },
 }
 
 /// What the tasks of an effect used, added up.
@@ -223,6 +230,9 @@ pub fn apply(
         Change::AgentLost { agent, suspects } => agents::lose(state, agent, &suspects),
         Change::AgentLeft { agent, abandoned } => agents::leave(state, agent, &abandoned),
         Change::DrainAgent { agent, draining } => agents::drain(state, agent, draining),
+        Change::CalibrateAgent { agent, fuel_per_second } => {
+            agents::calibrate(state, agent, fuel_per_second)
+        }
         Change::PauseTasks { job, tasks, paused } => jobs::pause(state, job, &tasks, paused),
         Change::CommitPages { pages, .. } => Ok(pages::commit(state, pages)),
         Change::ExtendLeases { stage, leased_through } => extend(state, stage, leased_through),

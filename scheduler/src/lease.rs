@@ -367,6 +367,13 @@ impl LeaseTable {
         }
     }
 
+    /// An agent is faster or slower than was known.
+    pub fn calibrated(&mut self, agent: AgentId, fuel_per_second: u64) {
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.description.fuel_per_second = fuel_per_second;
+        }
+    }
+
     /// An agent is lost: its tasks wait again.
     pub fn lose(&mut self, agent: AgentId) {
         self.awaited.remove(&agent);

@@ -11,6 +11,8 @@ pub mod processes;
 
 pub mod other_master;
 
+pub mod scripted;
+
 pub mod session;
 
 pub mod simulation;

@@ -97,6 +97,10 @@ pub enum Fact {
     Drained,
     /// A task that ran was paused.
     Paused,
+    /// An agent that had nothing to do measured its machine.
+    Measured,
+    /// It had to stop, for it got tasks.
+    MeasuredInVain,
     /// Tasks were recalled for an agent that had nothing to do.
     Recalled,
     /// An agent could not reach the master for a while.
@@ -131,7 +135,7 @@ pub enum Fact {
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 24] = [
+    pub const ALL: [Fact; 26] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -141,6 +145,8 @@ impl Fact {
         Fact::Left,
         Fact::Drained,
         Fact::Paused,
+        Fact::Measured,
+        Fact::MeasuredInVain,
         Fact::Recalled,
         Fact::CutOff,
         Fact::ClockJump,

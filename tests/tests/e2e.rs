@@ -76,6 +76,9 @@ mod names;
 #[path = "e2e/once.rs"]
 mod once;
 
+#[path = "e2e/speed.rs"]
+mod speed;
+
 #[path = "e2e/precompile.rs"]
 mod precompile;
 

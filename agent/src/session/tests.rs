@@ -90,7 +90,7 @@ fn a_heartbeat_tells_what_is_prepared() {
 
 /// A session that was welcomed at time 0.
 fn welcomed() -> Session {
-    let mut session = Session::new(agent(), Vec::new());
+    let mut session = Session::new(agent(), Recalibration::default(), Vec::new());
     let actions = session.step(Event::Tick, Vec::new(), 0);
     assert!(matches!(actions[..], [Action::Connect]));
     connect(&mut session, 0);
@@ -404,9 +404,90 @@ fn heartbeats_carry_what_runs() {
     assert_eq!(marks[0].open.len(), 10);
 }
 
+/// What of the actions is about measuring.
+fn calibrates(actions: &[Action]) -> Vec<&Action> {
+    let measures = |action: &&Action| {
+        matches!(action, Action::Calibrate | Action::StopCalibrating)
+            || matches!(action, Action::Send(AgentMessage::Calibrated { .. }))
+    };
+    actions.iter().filter(measures).collect()
+}
+
+#[test]
+fn who_has_nothing_to_do_measures_itself_again_seldom() {
+    let mut session = welcomed();
+    let Recalibration { idle_ms, every_ms } = Recalibration::default();
+    assert!(idle_ms < every_ms);
+    let tick = |session: &mut Session, now_ms| session.step(Event::Tick, Vec::new(), now_ms);
+    assert!(calibrates(&tick(&mut session, every_ms - 1)).is_empty());
+    let begun = tick(&mut session, every_ms);
+    assert!(matches!(calibrates(&begun)[..], [Action::Calibrate]), "{begun:?}");
+    let later_ms = every_ms + 90;
+    assert!(calibrates(&tick(&mut session, later_ms)).is_empty(), "it measures already");
+    let told = session.step(Event::Calibrated(Some(77)), Vec::new(), later_ms);
+    let told = calibrates(&told);
+    let [Action::Send(AgentMessage::Calibrated { fuel_per_second: 77 })] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(calibrates(&tick(&mut session, later_ms + every_ms - 1)).is_empty());
+    let again = tick(&mut session, later_ms + every_ms);
+    assert!(matches!(calibrates(&again)[..], [Action::Calibrate]), "{again:?}");
+    let nothing = session.step(Event::Calibrated(None), Vec::new(), later_ms + every_ms + 1);
+    assert!(calibrates(&nothing).is_empty(), "{nothing:?}");
+    assert!(calibrates(&tick(&mut session, later_ms + every_ms + 2)).is_empty(), "not at once");
+}
+
+#[test]
+fn what_was_measured_without_a_leader_is_in_the_next_hello() {
+    let mut session = welcomed();
+    let every_ms = Recalibration::default().every_ms;
+    session.step(Event::Disconnected, Vec::new(), 1);
+    let begun = session.step(Event::Tick, Vec::new(), every_ms);
+    assert!(matches!(calibrates(&begun)[..], [Action::Calibrate]), "{begun:?}");
+    assert!(session.step(Event::Calibrated(Some(77)), Vec::new(), every_ms + 90).is_empty());
+    let hello = session.step(Event::Connected, Vec::new(), every_ms + 91);
+    let [Action::Send(AgentMessage::Hello { agent, .. })] = &hello[..] else { panic!("{hello:?}") };
+    assert_eq!(agent.fuel_per_second, 77);
+}
+
+#[test]
+fn who_has_tasks_does_not_measure_itself_and_forgets_what_it_was_about_to() {
+    let mut session = welcomed();
+    let Recalibration { idle_ms, every_ms } = Recalibration::default();
+    session.step(Event::Tick, Vec::new(), every_ms);
+    let granted = receive(&mut session, MasterMessage::Grants(vec![lease(0, 1)]), every_ms + 5);
+    assert!(matches!(calibrates(&granted)[..], [Action::StopCalibrating]), "{granted:?}");
+    let late = session.step(Event::Calibrated(Some(77)), Vec::new(), every_ms + 6);
+    assert!(calibrates(&late).is_empty(), "a task may have run meanwhile");
+    let busy = session.step(Event::Tick, Vec::new(), 9 * every_ms);
+    assert!(calibrates(&busy).is_empty(), "{busy:?}");
+
+    let now_ms = 9 * every_ms + 1;
+    session.step(Event::Finished(vec![finished(0)]), Vec::new(), now_ms);
+    receive(&mut session, MasterMessage::PagesStored(vec![1]), now_ms);
+    assert_eq!(session.leases(), 0);
+    let soon = session.step(Event::Tick, Vec::new(), now_ms + idle_ms - 1);
+    assert!(calibrates(&soon).is_empty(), "{soon:?}");
+    let idle = session.step(Event::Tick, Vec::new(), now_ms + idle_ms);
+    assert!(matches!(calibrates(&idle)[..], [Action::Calibrate]), "{idle:?}");
+}
+
+#[test]
+fn who_compiles_ahead_of_tasks_does_not_measure_itself() {
+    let mut session = welcomed();
+    let every_ms = Recalibration::default().every_ms;
+    let (namespace, module) = (Namespace::default_namespace(), Digest::of(b"module"));
+    receive(&mut session, MasterMessage::Precompile { namespace, module }, 1);
+    let busy = session.step(Event::Tick, Vec::new(), 2 * every_ms);
+    assert!(calibrates(&busy).is_empty(), "{busy:?}");
+    session.step(Event::Precompiled(module, Precompiled::Ready), Vec::new(), 2 * every_ms);
+    let idle = session.step(Event::Tick, Vec::new(), 3 * every_ms);
+    assert!(matches!(calibrates(&idle)[..], [Action::Calibrate]), "{idle:?}");
+}
+
 #[test]
 fn a_master_that_is_not_there_is_asked_again_ever_less_often() {
-    let mut session = Session::new(agent(), Vec::new());
+    let mut session = Session::new(agent(), Recalibration::default(), Vec::new());
     let mut now_ms = 0;
     let mut waits = Vec::new();
     for _ in 0..8 {

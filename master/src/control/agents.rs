@@ -17,7 +17,7 @@ use weir_scheduler::{
     state::AgentLife,
 };
 
-use super::{Action, Control, Waiting};
+use super::{Action, Control, Waiting, speed::is_same_but_for_speed};
 
 /// How often an agent should be heard of, in milliseconds.
 pub const HEARTBEAT_MS: u64 = 1_000;
@@ -182,6 +182,9 @@ impl Control {
             AgentMessage::Precompiled { module, came } => {
                 self.precompiles.told(agent, module, &came);
             }
+            AgentMessage::Calibrated { fuel_per_second } => {
+                self.calibrated(agent, fuel_per_second, now_ms);
+            }
         }
     }
 
@@ -204,10 +207,13 @@ impl Control {
         let id = hello.agent.id;
         let record = self.state.agents.get(&id);
         let same_life = record.is_some_and(|record| {
-            record.description == hello.agent && matches!(record.life, AgentLife::Live { .. })
+            is_same_but_for_speed(&record.description, &hello.agent)
+                && matches!(record.life, AgentLife::Live { .. })
         });
         if same_life && !self.sessions.going.contains(&id) {
-            return self.registered(session, hello, true, now_ms, actions);
+            let fuel_per_second = hello.agent.fuel_per_second;
+            self.registered(session, hello, true, now_ms, actions);
+            return self.calibrated(id, fuel_per_second, now_ms);
         }
         if table.incarnation(id).is_some_and(|known| known != hello.agent.incarnation) {
             self.lose(id, now_ms);

@@ -101,6 +101,7 @@ impl Measuring {
             | Effect::OnceReturned { .. }
             | Effect::WeightChanged(_)
             | Effect::AgentDrained { .. }
+            | Effect::AgentCalibrated { .. }
             | Effect::AgentGone(_) => return,
         };
         actions.push(Action::Measured(measure));

@@ -1,4 +1,4 @@
-//! Agents: admitted, drained, gone, and given up.
+//! Agents: admitted, measured, drained, gone, and given up.
 
 use weir_proto::{
     agent::AgentDescription,
@@ -89,6 +89,20 @@ pub(super) fn drain(
     let name = record.description.name.clone();
     state.record(Happened::AgentDrained { agent, name, draining });
     Ok(vec![Effect::AgentDrained { agent, draining }])
+}
+
+/// It is the same agent in the same life, only faster or slower than was known. Nobody reads of it in
+/// the events: it is not for people to act on.
+pub(super) fn calibrate(
+    state: &mut ClusterState,
+    agent: AgentId,
+    fuel_per_second: u64,
+) -> Result<Vec<Effect>, Rejection> {
+    let Some(record) = state.agents.get_mut(&agent) else {
+        return Err(Rejection::UnknownAgent(agent));
+    };
+    record.description.fuel_per_second = fuel_per_second;
+    Ok(vec![Effect::AgentCalibrated { agent, fuel_per_second }])
 }
 
 /// Only tasks that had started are blamed: one that waited there did the agent no harm.

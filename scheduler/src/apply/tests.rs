@@ -190,6 +190,22 @@ fn an_agent_drains_until_it_is_started_again() {
 }
 
 #[test]
+fn an_agent_that_is_measured_again_is_the_same_agent() {
+    let mut log = Log::new();
+    let calibrate = |fuel_per_second| Change::CalibrateAgent { agent: AgentId(1), fuel_per_second };
+    assert_eq!(log.apply(calibrate(5)), Err(Rejection::UnknownAgent(AgentId(1))));
+    log.apply(Change::RegisterAgent(agent(1, 2))).expect("an agent");
+    log.apply(Change::DrainAgent { agent: AgentId(1), draining: true }).expect("a live agent");
+    let (before, events) = (log.state.agents[&AgentId(1)].clone(), log.state.events.clone());
+    let effect = Effect::AgentCalibrated { agent: AgentId(1), fuel_per_second: 5 };
+    assert_eq!(log.apply(calibrate(5)), Ok(vec![effect]));
+    let mut expected = before;
+    expected.description.fuel_per_second = 5;
+    assert_eq!(log.state.agents[&AgentId(1)], expected);
+    assert!(log.state.events == events, "nobody joined");
+}
+
+#[test]
 fn a_namespace_has_a_bounded_backlog() {
     let mut log = Log::new();
     for job in 0..10u8 {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use weir_agent::{
     executor::{End, Finished},
-    session::{Action, Event, Session},
+    session::{Action, Event, Recalibration, Session},
 };
 use weir_master::control::SessionId;
 use weir_proto::{
@@ -14,6 +14,7 @@ use weir_proto::{
     limits::Resources,
     wire,
 };
+use weir_scheduler::state::ClusterState;
 
 use super::{
     Fact,
@@ -29,6 +30,11 @@ use super::{
 const MAX_HELD_LEASES: usize = 64;
 /// An agent's session gets a tick this often even when it asked for none.
 const TICK_EVERY_US: u64 = 1_000_000;
+/// Agents measure their machines far more often than real ones.
+const RECALIBRATION: Recalibration = Recalibration { idle_ms: 200, every_ms: 1_000 };
+/// What an agent may measure while there are faults, and what it measures after them.
+const SPEEDS: [u64; 4] = [900_000_000, 980_000_000, 1_000_000_000, 1_300_000_000];
+const LAST_SPEED: u64 = 1_500_000_000;
 
 /// An agent's machine.
 pub(super) struct AgentHost {
@@ -57,6 +63,8 @@ struct Process {
     started_us: u64,
     /// Somebody told it to stop.
     is_stopped: bool,
+    /// Whether a figure that is being measured is wanted.
+    is_speed_wanted: bool,
 }
 
 impl AgentHost {
@@ -83,7 +91,13 @@ impl AgentHost {
         self.process.as_ref().is_some_and(|process| process.session.leases() == 0)
     }
 
-    fn describe(&self, incarnation: u64) -> AgentDescription {
+    /// Whether the master knows what the agent measures after all faults.
+    pub(super) fn is_speed_known_to(&self, state: &ClusterState) -> bool {
+        let known = state.agents.get(&self.id);
+        known.is_some_and(|known| known.description.fuel_per_second == LAST_SPEED)
+    }
+
+    fn describe(&self, incarnation: u64, fuel_per_second: u64) -> AgentDescription {
         AgentDescription {
             id: self.id,
             incarnation: Incarnation(incarnation),
@@ -91,7 +105,7 @@ impl AgentHost {
             architecture: "none".to_owned(),
             profile: "weir-1".to_owned(),
             resources: self.resources.clone(),
-            fuel_per_second: 1_000_000_000,
+            fuel_per_second,
             version: "0".to_owned(),
         }
     }
@@ -112,10 +126,12 @@ impl World {
         }
         let incarnation = self.random.id();
         trace!(self, "agent {agent} starts");
+        let speed = self.random.pick(&SPEEDS);
         let host = &mut self.agents[agent];
         let kept: Vec<_> = std::mem::take(&mut host.kept).into_values().collect();
         host.kept = (1..).zip(kept.iter().cloned()).collect();
-        let (told, session) = (kept.len(), Session::new(host.describe(incarnation), kept));
+        let (told, description) = (kept.len(), host.describe(incarnation, speed));
+        let session = Session::new(description, RECALIBRATION, kept);
         trace!(self, "agent {agent} has {told} pages of earlier lives");
         self.agents[agent].process = Some(Process {
             incarnation,
@@ -127,6 +143,7 @@ impl World {
             is_taking: false,
             started_us: self.now_us,
             is_stopped: false,
+            is_speed_wanted: false,
         });
         self.step_agent(agent, Event::Tick);
     }
@@ -250,6 +267,15 @@ impl World {
         self.go_on(agent);
     }
 
+    pub(super) fn measured(&mut self, agent: usize, incarnation: u64) {
+        let speed = if self.is_faulty() { self.random.pick(&SPEEDS) } else { LAST_SPEED };
+        let Some(process) = self.agents[agent].life(incarnation) else { return };
+        let figure = process.is_speed_wanted.then_some(speed);
+        let fact = if figure.is_some() { Fact::Measured } else { Fact::MeasuredInVain };
+        self.counts.add(fact, 1);
+        self.step_agent(agent, Event::Calibrated(figure));
+    }
+
     pub(super) fn results_taken(&mut self, agent: usize, incarnation: u64) {
         let show = self.random.one_in(50);
         let Some(process) = self.agents[agent].life(incarnation) else { return };
@@ -322,6 +348,17 @@ impl World {
                     }
                 }
                 Action::End => return self.agent_ends(agent),
+                Action::Calibrate => {
+                    if let Some(process) = self.agents[agent].life(incarnation) {
+                        process.is_speed_wanted = true;
+                    }
+                    self.after(100_000, Happening::Measured { agent, incarnation });
+                }
+                Action::StopCalibrating => {
+                    if let Some(process) = self.agents[agent].life(incarnation) {
+                        process.is_speed_wanted = false;
+                    }
+                }
                 // No client here asks for it.
                 Action::Precompile(..) => {}
             }

@@ -51,6 +51,7 @@ pub(super) enum Happening {
     Prepared { agent: usize, incarnation: u64, lease: LeaseId },
     TaskEnds { agent: usize, incarnation: u64, lease: LeaseId, index: u32, attempt: Attempt },
     ResultsTaken { agent: usize, incarnation: u64 },
+    Measured { agent: usize, incarnation: u64 },
     Asked { boot: u64, job: usize, ask: Ask },
     ClientAsks { job: usize, ask: Ask },
     ClientHears { job: usize, reply: Reply },
@@ -203,6 +204,7 @@ impl World {
             Happening::ResultsTaken { agent, incarnation } => {
                 self.results_taken(agent, incarnation);
             }
+            Happening::Measured { agent, incarnation } => self.measured(agent, incarnation),
             Happening::Asked { boot, job, ask } => self.asked(boot, job, ask),
             Happening::ClientAsks { job, ask } => self.client_asks(job, ask),
             Happening::ClientHears { job, reply } => self.client_hears(job, reply),
@@ -230,13 +232,24 @@ impl World {
         self.clients.iter().all(|client| client.is_content())
             && self.master.is_idle()
             && self.agents.iter().all(AgentHost::is_idle)
+            && self.is_every_speed_known()
+    }
+
+    fn is_every_speed_known(&self) -> bool {
+        let Some(control) = &self.master.control else { return false };
+        self.agents.iter().all(|agent| agent.is_speed_known_to(control.state()))
     }
 
     fn what_is_stuck(&self) -> String {
         let clients = self.clients.iter().filter(|client| !client.is_content());
         let clients: Vec<String> = clients.map(|client| client.to_string()).collect();
         let agents: Vec<String> = self.agents.iter().map(|agent| agent.to_string()).collect();
-        format!("{}; {}; clients wait for {clients:?}", self.master, agents.join("; "))
+        let speeds = if self.is_every_speed_known() { "known" } else { "unknown" };
+        format!(
+            "{}; {}, their speeds {speeds}; clients wait for {clients:?}",
+            self.master,
+            agents.join("; ")
+        )
     }
 
     fn check_end(&mut self) {

@@ -84,7 +84,8 @@ fn only_what_is_wrong_or_dear_to_repeat_is_kept() {
 #[test]
 fn what_an_earlier_life_kept_is_told_before_the_hello_until_it_is_stored() {
     let page = |byte| (ClusterId(byte), vec![byte as u8]);
-    let mut session = Session::new(agent(), vec![page(1), page(1), page(2)]);
+    let mut session =
+        Session::new(agent(), Recalibration::default(), vec![page(1), page(1), page(2)]);
     session.step(Event::Tick, Vec::new(), 0);
     let told = |actions: Vec<Action>| -> Vec<(ClusterId, Vec<u64>)> {
         let (last, kept) = actions.split_last().expect("a hello");
@@ -116,7 +117,8 @@ fn what_an_earlier_life_kept_is_told_before_the_hello_until_it_is_stored() {
 #[test]
 fn many_kept_pages_are_told_in_messages_of_bounded_size() {
     let page = || (ClusterId(1), vec![0; MAX_PAGE_BYTES / 3]);
-    let mut session = Session::new(agent(), (0..10).map(|_| page()).collect());
+    let mut session =
+        Session::new(agent(), Recalibration::default(), (0..10).map(|_| page()).collect());
     session.step(Event::Tick, Vec::new(), 0);
     let mut seqs = Vec::new();
     for action in session.step(Event::Connected, Vec::new(), 0) {
