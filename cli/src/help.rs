@@ -6,7 +6,10 @@ use clap::Command;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Tasks", &["run", "submit", "job", "new", "schema"]),
     ("Data", &["put", "get", "store", "name"]),
-    ("Clusters", &["dev", "master", "agent", "status", "cluster", "namespace", "events", "bench"]),
+    (
+        "Clusters",
+        &["dev", "master", "agent", "status", "cluster", "namespace", "events", "doctor", "bench"],
+    ),
     ("Other", &["config", "completions", "man"]),
 ];
 

@@ -51,6 +51,7 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("name", || schema_for!(store::Name)),
     ("name-removed", || schema_for!(store::NameRemoved)),
     ("job-check", || schema_for!(local::JobCheck)),
+    ("doctor", || schema_for!(local::Doctor)),
     ("config", || schema_for!(local::Config)),
     ("bench", || schema_for!(bench::Figures)),
 ];

@@ -19,6 +19,8 @@ mod connect;
 
 mod core_dumps;
 
+mod doctor;
+
 mod embed;
 
 mod events;
@@ -136,6 +138,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Config(config::command::ConfigCommand),
     Completions(completions::CompletionsArgs),
@@ -199,6 +202,7 @@ impl Command {
             self,
             Command::Config(_)
                 | Command::Completions(_)
+                | Command::Doctor(_)
                 | Command::Man(_)
                 | Command::New(_)
                 | Command::Schema(_)
@@ -218,6 +222,7 @@ async fn dispatch(weir: Weir) -> Result<ExitCode> {
         Command::Get(args) => put::get(args).await,
         Command::Store(command) => store::run(command).await,
         Command::Name(command) => name::run(command).await,
+        Command::Doctor(args) => doctor::run(&args),
         Command::Namespace(command) => namespace::run(command).await,
         Command::Cluster(command) => cluster::run(command).await,
         Command::Status(args) => cluster::status(args).await,

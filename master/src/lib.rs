@@ -9,6 +9,8 @@ pub mod node;
 
 pub mod control;
 
+pub mod doctor;
+
 mod disk;
 
 mod driver;

@@ -7,6 +7,7 @@ mod redb;
 use std::{io, path::PathBuf};
 
 pub use redb::RedbLog;
+pub(crate) use redb::read_copy;
 
 /// One durable step. Entries replace whatever stood at their index and after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -29,7 +29,12 @@ use std::{
 use bytes::Bytes;
 use weir_proto::{digest::Digest, id::Namespace};
 
-pub(crate) use self::{error::is_disk_full, read::new_host_file};
+pub(crate) use self::{
+    error::is_disk_full,
+    files::{FORMAT_WORD, blob_path},
+    index::{MEMBERS, SMALL},
+    read::new_host_file,
+};
 pub use self::{
     error::{ExportError, GetError, OpenError, PutError},
     read::BlobStream,

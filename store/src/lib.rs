@@ -24,6 +24,8 @@ pub mod image;
 
 pub mod cache;
 
+pub mod doctor;
+
 mod blocking;
 
 #[cfg(test)]

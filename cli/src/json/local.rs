@@ -1,8 +1,11 @@
 //! What commands print that need no cluster: a checked job file, and settings.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use weir_master::doctor::Examination;
 
 /// What `job check` found in a job file.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -50,6 +53,34 @@ pub(crate) struct CheckedStage {
     pub(crate) module: String,
     /// How many tasks it has.
     pub(crate) tasks: usize,
+}
+
+/// What `doctor` found in a data directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Doctor {
+    /// What there is, by what it is about: `log`, `snapshot`, `entries`, `cluster`, `store`...
+    facts: BTreeMap<&'static str, String>,
+    /// What is wrong; empty where nothing is.
+    problems: Vec<DoctorProblem>,
+}
+
+/// Something that is wrong with a data directory.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DoctorProblem {
+    /// What.
+    what: String,
+    /// What to do next.
+    next: &'static str,
+}
+
+impl From<&Examination> for Doctor {
+    fn from(found: &Examination) -> Doctor {
+        let problems = found.problems.iter().cloned();
+        Doctor {
+            facts: found.facts.iter().cloned().collect(),
+            problems: problems.map(|p| DoctorProblem { what: p.what, next: p.next }).collect(),
+        }
+    }
 }
 
 /// The settings, as `config show` prints them.

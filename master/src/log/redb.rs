@@ -68,25 +68,7 @@ impl RedbLog {
     }
 
     fn read(&self) -> Result<Recovered, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let numbers = transaction.open_table(NUMBERS)?;
-        let bytes = |name: &str| -> Result<Option<Vec<u8>>, redb::Error> {
-            Ok(meta.get(name)?.map(|value| value.value().to_vec()))
-        };
-        let index = numbers.get("snapshot")?.map(|index| index.value());
-        let snapshot = match (index, bytes("snapshot")?, bytes("state")?) {
-            (Some(index), Some(metadata), Some(state)) => {
-                Some(LogSnapshot { index, metadata, state })
-            }
-            _ => None,
-        };
-        let mut entries = Vec::new();
-        for entry in transaction.open_table(ENTRIES)?.range(0..)? {
-            let (index, bytes) = entry?;
-            entries.push(LogEntry { index: index.value(), bytes: bytes.value().to_vec() });
-        }
-        Ok(Recovered { hard_state: bytes("hard_state")?, snapshot, entries })
+        read(&self.database)
     }
 
     fn store(&self, write: &LogWrite) -> Result<(), redb::Error> {
@@ -113,6 +95,40 @@ impl RedbLog {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// What a database holds whose format is known.
+fn read(database: &Database) -> Result<Recovered, redb::Error> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let numbers = transaction.open_table(NUMBERS)?;
+    let bytes = |name: &str| -> Result<Option<Vec<u8>>, redb::Error> {
+        Ok(meta.get(name)?.map(|value| value.value().to_vec()))
+    };
+    let index = numbers.get("snapshot")?.map(|index| index.value());
+    let snapshot = match (index, bytes("snapshot")?, bytes("state")?) {
+        (Some(index), Some(metadata), Some(state)) => Some(LogSnapshot { index, metadata, state }),
+        _ => None,
+    };
+    let mut entries = Vec::new();
+    for entry in transaction.open_table(ENTRIES)?.range(0..)? {
+        let (index, bytes) = entry?;
+        entries.push(LogEntry { index: index.value(), bytes: bytes.value().to_vec() });
+    }
+    Ok(Recovered { hard_state: bytes("hard_state")?, snapshot, entries })
+}
+
+/// The format and the content of a copy of a log, which may be of any format.
+pub(crate) fn read_copy(database: &Database, path: &Path) -> Result<(u64, Recovered), LogError> {
+    let format = || -> Result<u64, redb::Error> {
+        let numbers = database.begin_read()?.open_table(NUMBERS)?;
+        Ok(numbers.get("format")?.map_or(0, |format| format.value()))
+    };
+    let found = format().map_err(|source| failed("read", source))?;
+    if found != FORMAT {
+        return Err(LogError::Format { path: path.to_owned(), found, known: FORMAT });
+    }
+    Ok((found, read(database).map_err(|source| failed("read", source))?))
 }
 
 impl Log for RedbLog {

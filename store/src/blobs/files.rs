@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What the file `format` begins with.
-const FORMAT_WORD: &str = "weir-store ";
+pub(crate) const FORMAT_WORD: &str = "weir-store ";
 
 /// The paths of one store.
 #[derive(Debug)]
@@ -109,8 +109,7 @@ impl Files {
 
     /// Where a large blob is.
     pub(super) fn blob(&self, digest: Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.blobs().join(&hex[..2]).join(hex)
+        blob_path(&self.blobs(), digest)
     }
 
     /// A file for an upload; dropping it removes it.
@@ -131,6 +130,12 @@ impl Files {
         let shelf = path.parent().expect("a blob's path has a shelf above it");
         sync_dir(shelf).map_err(failed)
     }
+}
+
+/// Where a large blob is, in the directory of all of them.
+pub(crate) fn blob_path(blobs: &Path, digest: Digest) -> PathBuf {
+    let hex = digest.hex();
+    blobs.join(&hex[..2]).join(hex)
 }
 
 /// Makes the names in a directory durable.

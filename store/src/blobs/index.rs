@@ -18,9 +18,9 @@ use weir_proto::{digest::Digest, id::Namespace};
 use super::SMALL_BLOB_BYTES;
 
 /// (namespace, digest) to the blob's size in bytes, which says where its bytes are.
-const MEMBERS: TableDefinition<(&str, &[u8; 32]), u64> = TableDefinition::new("members");
+pub(crate) const MEMBERS: TableDefinition<(&str, &[u8; 32]), u64> = TableDefinition::new("members");
 /// Digest to the bytes of a blob of at most `SMALL_BLOB_BYTES`.
-const SMALL: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("small");
+pub(crate) const SMALL: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("small");
 
 /// Memory for redb's pages. Its default of 1 GiB is more than an agent may use for this.
 const CACHE_BYTES: usize = 32 << 20;
