@@ -14,10 +14,13 @@ use std::{
     thread::JoinHandle,
 };
 
-use weir_proto::{digest::Digest, id::ClusterId};
+use weir_proto::{digest::Digest, id::ClusterId, page::Page};
 
 /// Begins the names of files that are not finished.
 const UNFINISHED: &str = "unfinished-";
+
+/// Most orders that the writer has not come to; beyond them pages are not kept.
+const MAX_ORDERS: usize = 1_024;
 
 /// A page, and the cluster that its tasks came from.
 pub(crate) type ClusterPage = (ClusterId, Vec<u8>);
@@ -25,7 +28,7 @@ pub(crate) type ClusterPage = (ClusterId, Vec<u8>);
 /// What is kept. Dropping it waits until all that was asked for is done.
 pub(crate) struct KeptPages {
     /// Open until this is dropped.
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::SyncSender<Order>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -48,16 +51,24 @@ impl KeptPages {
     pub(crate) fn open(dir: PathBuf) -> io::Result<(KeptPages, Vec<ClusterPage>)> {
         fs::create_dir_all(&dir)?;
         let (mut pages, mut files) = (Vec::new(), HashMap::new());
-        for entry in fs::read_dir(&dir)? {
-            let path = entry?.path();
-            let Some(page) = read(&path)? else {
-                fs::remove_file(&path)?;
-                continue;
-            };
-            pages.push(page);
-            files.insert(pages.len() as u64, path);
+        let mut paths =
+            fs::read_dir(&dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        // Those of one cluster come together.
+        paths.sort_unstable();
+        for path in paths {
+            match read(&path) {
+                Ok(Some(page)) => {
+                    pages.push(page);
+                    files.insert(pages.len() as u64, path);
+                }
+                Ok(None) => remove(&path),
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(%error, %path, "cannot read a page that was kept");
+                }
+            }
         }
-        let (orders, inbox) = mpsc::channel();
+        let (orders, inbox) = mpsc::sync_channel(MAX_ORDERS);
         let mut writer = Writer { dir, files, failing: false };
         let thread = std::thread::Builder::new().name("weir-pages".to_owned());
         let writer = thread.spawn(move || writer.run(&inbox))?;
@@ -75,9 +86,11 @@ impl KeptPages {
     }
 
     fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // A writer that panicked has said so, and pages go to the master all the same.
-            let _dead = orders.send(order);
+        if let Some(orders) = &self.orders
+            && orders.try_send(order).is_err()
+        {
+            // Pages go to the master all the same; one that is forgotten too late is told again.
+            tracing::warn!("the disk is too slow: results may not outlive this agent");
         }
     }
 }
@@ -124,11 +137,16 @@ impl Writer {
     }
 
     fn forget(&mut self, seq: u64) {
-        let Some(path) = self.files.remove(&seq) else { return };
-        if let Err(error) = fs::remove_file(&path) {
-            // The next life tells of it again, and the leader knows it.
-            tracing::warn!(%error, path = %path.display(), "cannot remove a stored page");
+        if let Some(path) = self.files.remove(&seq) {
+            remove(&path);
         }
+    }
+}
+
+/// What stays is told again by the next life, and the leader knows it.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "cannot remove a page");
     }
 }
 
@@ -151,6 +169,7 @@ fn read(path: &Path) -> io::Result<Option<ClusterPage>> {
     }
     let page = fs::read(path)?;
     let cluster = name.split_once('-').filter(|(_, digest)| *digest == Digest::of(&page).hex());
+    let cluster = cluster.filter(|_| Page::decode(&page).is_ok());
     let cluster = cluster.and_then(|(cluster, _)| u64::from_str_radix(cluster, 16).ok());
     if cluster.is_none() {
         tracing::warn!(path = %path.display(), "not a page that was kept whole: removed");
@@ -162,7 +181,27 @@ fn read(path: &Path) -> io::Result<Option<ClusterPage>> {
 mod tests {
     use super::*;
 
+    use weir_proto::{
+        id::{JobId, StageId},
+        outcome::{Outcome, Usage},
+        page::TaskResult,
+    };
+
     const CLUSTER: ClusterId = ClusterId(7);
+
+    /// A page of one task.
+    fn page(first: u32) -> ClusterPage {
+        let outcome = Outcome::Succeeded { exit_code: 0 };
+        let results = vec![TaskResult::without_output(outcome, Usage::default())];
+        let stage = StageId { job: JobId(1), stage: 0 };
+        (CLUSTER, Page { stage, first, results }.encode())
+    }
+
+    /// As a set: the order is that of the files' names.
+    fn pages(mut pages: Vec<ClusterPage>) -> Vec<ClusterPage> {
+        pages.sort_unstable();
+        pages
+    }
 
     fn open(dir: &Path) -> (KeptPages, Vec<ClusterPage>) {
         KeptPages::open(dir.join("kept")).expect("a directory")
@@ -174,28 +213,29 @@ mod tests {
         let (kept, earlier) = open(dir.path());
         assert!(earlier.is_empty());
         for seq in 1..=3 {
-            kept.keep(seq, (CLUSTER, vec![seq as u8]));
+            kept.keep(seq, page(seq as u32));
         }
         kept.forget(2);
         drop(kept);
-        let (kept, mut earlier) = open(dir.path());
+        let (kept, earlier) = open(dir.path());
         // The numbers are this life's own, in the order of the pages.
-        let third = earlier.iter().position(|page| page.1 == [3]).expect("it was kept") as u64 + 1;
+        let third =
+            earlier.iter().position(|known| *known == page(3)).expect("it was kept") as u64 + 1;
         kept.forget(third);
-        kept.keep(9, (CLUSTER, vec![9]));
-        earlier.sort_by_key(|page| page.1.clone());
-        assert_eq!(earlier, [(CLUSTER, vec![1]), (CLUSTER, vec![3])]);
+        kept.keep(9, page(9));
+        assert_eq!(pages(earlier), pages(vec![page(1), page(3)]));
         drop(kept);
-        let (_, mut earlier) = open(dir.path());
-        earlier.sort_by_key(|page| page.1.clone());
-        assert_eq!(earlier, [(CLUSTER, vec![1]), (CLUSTER, vec![9])]);
+        let (_, earlier) = open(dir.path());
+        assert_eq!(pages(earlier), pages(vec![page(1), page(9)]));
     }
 
     #[test]
     fn a_file_that_decayed_or_is_not_finished_is_thrown_away() {
         let dir = tempfile::tempdir().expect("a directory");
         let (kept, _) = open(dir.path());
-        kept.keep(1, (CLUSTER, b"page".to_vec()));
+        kept.keep(1, page(1));
+        // What is no page here is none there either.
+        kept.keep(2, (CLUSTER, b"page".to_vec()));
         drop(kept);
         let files = || fs::read_dir(dir.path().join("kept")).expect("a directory");
         let file = files().next().expect("a file").expect("a file").path();
@@ -212,7 +252,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (kept, _) = open(dir.path());
         fs::remove_dir(dir.path().join("kept")).expect("removed");
-        kept.keep(1, (CLUSTER, b"page".to_vec()));
+        kept.keep(1, page(1));
         kept.forget(1);
         drop(kept);
         assert!(open(dir.path()).1.is_empty());

@@ -112,6 +112,8 @@ pub struct Session {
     last_seq: u64,
     /// Whose agent this is, once a leader has said so.
     cluster: Option<ClusterId>,
+    /// How many connections this life has had.
+    connections: u64,
     /// What it stopped although it had begun, to be told when it leaves.
     abandoned: Vec<(LeaseId, RangeSet)>,
     /// The newest lease of tasks that run at most once.
@@ -145,6 +147,8 @@ struct HeldLease {
     each: Resources,
     /// Whether its tasks run at most once.
     once: bool,
+    /// Whether they are run again when they fail.
+    retries: bool,
     /// Whether they may do more than compute.
     impure: bool,
     /// Tasks without a stored result.
@@ -188,6 +192,7 @@ impl Session {
             last_seq,
             cluster: None,
             abandoned: Vec::new(),
+            connections: 0,
             last_once: None,
             returned: Vec::new(),
             running: Vec::new(),
@@ -208,6 +213,7 @@ impl Session {
             Event::Connected => {
                 // A hello tells what is held, and so what is not.
                 self.returned.clear();
+                self.connections += 1;
                 self.send_earlier(&mut actions);
                 actions.push(Action::Send(self.hello()));
             }
@@ -280,7 +286,8 @@ impl Session {
     }
 
     fn hello(&self) -> AgentMessage {
-        AgentMessage::Hello { agent: self.agent.clone(), held: self.marks(|_| true) }
+        let (agent, connection) = (self.agent.clone(), self.connections);
+        AgentMessage::Hello { agent, held: self.marks(|_| true), connection }
     }
 
     fn disconnected(&mut self, now_ms: u64) {
@@ -490,6 +497,7 @@ impl HeldLease {
             slots: lease.slots,
             each: lease.spec.resources.clone(),
             once: lease.spec.once,
+            retries: lease.spec.retries > 0,
             impure: !lease.spec.capabilities.is_empty(),
             open: RangeSet::new(),
             unfinished: RangeSet::new(),

@@ -29,7 +29,7 @@ pub(crate) const TABLE: [(u8, &str, &str); 18] = [
     (155, "compile_limit", "compiling the module took too much"),
     (156, "invalid_module", "the module cannot run as a task"),
     (157, "missing_input", "an input is not in the store"),
-    (158, "agent_lost_too_often", "agents were lost while they ran it"),
+    (158, "agent_lost_too_often", "its agents were lost; with --once, the one that had it"),
     (159, "upstream_failed", "what it needs did not succeed"),
     (160, "deadline_expired", "the job's deadline passed"),
     (255, "failed", "the guest exited with a code outside 1 to 255"),

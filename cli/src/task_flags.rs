@@ -61,8 +61,8 @@ pub(crate) struct TaskFlags {
     /// How often a task that fails is run again [default: 0]
     #[arg(long, value_name = "COUNT", value_parser = parse_retries)]
     retries: Option<u32>,
-    /// Run each task at most once, whatever happens: one that an agent had which was lost is not run
-    /// again
+    /// Run each task at most once, whatever happens: one that an agent had which was lost, and that
+    /// may have begun there, is not run again but by `weir job retry`
     #[arg(long, conflicts_with = "retries")]
     once: bool,
     /// Chooses among the random sequences the guest may see [default: 0]

@@ -348,13 +348,16 @@ impl Control {
         {
             table.clock_jumped(last_ms, now_ms);
         }
+        if let Some(table) = &mut self.table {
+            table.pass_time(now_ms);
+        }
     }
 
     fn tick(&mut self, now_ms: u64) {
         self.node.tick();
         let Some(table) = &mut self.table else { return };
         table.settle(now_ms);
-        let missing = table.silent(now_ms).into_iter().chain(table.take_overdue());
+        let missing = table.silent(now_ms).into_iter().chain(table.overdue());
         for agent in missing.collect::<Vec<_>>() {
             self.lose(agent, now_ms);
         }
@@ -543,8 +546,15 @@ impl Control {
         self.measuring = Measuring::default();
         self.precompiles.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
-            if let Waiting::Client(ticket) = waiting {
-                actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
+            match waiting {
+                Waiting::Client(ticket) => {
+                    actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
+                }
+                // Whoever said hello here waits for a welcome.
+                Waiting::Register(session, _) | Waiting::Pages(session, _) => {
+                    self.sessions.refuse(session, agents::NOT_LEADING, actions);
+                }
+                Waiting::Nothing | Waiting::Grant(..) | Waiting::Gone(_) => {}
             }
         }
         self.sessions.close_all("this master no longer leads", actions);

@@ -44,6 +44,8 @@ pub enum AgentMessage {
         agent: AgentDescription,
         /// What still runs there after a reconnect.
         held: Vec<LeaseMarks>,
+        /// Counts the connections of this life, from 1: what one tells says nothing of later ones.
+        connection: u64,
     },
     /// Signs of life, and how far each lease is.
     Heartbeat(Vec<LeaseMarks>),
@@ -254,9 +256,11 @@ impl From<AgentMessage> for wire::AgentMessage {
     fn from(message: AgentMessage) -> wire::AgentMessage {
         use wire::agent_message::Body;
         let body = match message {
-            AgentMessage::Hello { agent, held } => {
-                Body::Hello(wire::Hello { agent: Some(agent.into()), held: marks_to_wire(held) })
-            }
+            AgentMessage::Hello { agent, held, connection } => Body::Hello(wire::Hello {
+                agent: Some(agent.into()),
+                held: marks_to_wire(held),
+                connection,
+            }),
             AgentMessage::Heartbeat(leases) => {
                 Body::Heartbeat(wire::Heartbeat { leases: marks_to_wire(leases) })
             }
@@ -310,9 +314,10 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
     fn try_from(wire: wire::AgentMessage) -> Result<AgentMessage, Malformed> {
         use wire::agent_message::Body;
         Ok(match required(wire.body, "an agent's message")? {
-            Body::Hello(wire::Hello { agent, held }) => AgentMessage::Hello {
+            Body::Hello(wire::Hello { agent, held, connection }) => AgentMessage::Hello {
                 agent: required(agent, "an agent's description")?.try_into()?,
                 held: marks_from_wire(held)?,
+                connection,
             },
             Body::Heartbeat(wire::Heartbeat { leases }) => {
                 AgentMessage::Heartbeat(marks_from_wire(leases)?)

@@ -108,6 +108,8 @@ pub enum Change {
         agent: AgentId,
         /// In which life.
         incarnation: Incarnation,
+        /// On which connection of that life: what an earlier one tells says nothing of this lease.
+        connection: u64,
     },
     /// Tasks that run at most once and have not begun are free for others.
     ReturnOnce {
@@ -185,7 +187,7 @@ impl Command {
                     leased_through,
                 })
             }
-            Change::GrantOnce { lease, stage, range, agent, incarnation } => {
+            Change::GrantOnce { lease, stage, range, agent, incarnation, connection } => {
                 Body::GrantOnce(wire::GrantOnce {
                     lease: Some(lease.into()),
                     job: stage.job.0,
@@ -193,6 +195,7 @@ impl Command {
                     range: Some(range.into()),
                     agent: agent.0,
                     incarnation: incarnation.0,
+                    connection,
                 })
             }
             Change::ReturnOnce { lease, stage, tasks } => Body::ReturnOnce(wire::ReturnOnce {
@@ -277,6 +280,7 @@ impl Command {
                 range: TaskRange::try_from(required(grant.range, "a lease's range")?)?,
                 agent: AgentId(grant.agent),
                 incarnation: Incarnation(grant.incarnation),
+                connection: grant.connection,
             },
             Body::ReturnOnce(wire::ReturnOnce { lease, job, stage, tasks }) => Change::ReturnOnce {
                 lease: required(lease, "a lease's id")?.into(),
@@ -323,6 +327,7 @@ mod tests {
                 range: TaskRange::new(3, 5),
                 agent: AgentId(1),
                 incarnation: Incarnation(7),
+                connection: 3,
             },
             Change::ReturnOnce {
                 lease: LeaseId { term: 2, seq: 9 },

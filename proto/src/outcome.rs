@@ -247,7 +247,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Cancelled => write!(f, "cancelled"),
             Outcome::AgentLostTooOften { losses: 1 } => {
-                write!(f, "agent lost: it had the task, which runs at most once")
+                write!(f, "agent lost: it had the task, which runs at most once; it may have begun")
             }
             Outcome::AgentLostTooOften { losses } => {
                 write!(f, "agent lost too often: {losses} agents were lost while they ran it")

@@ -21,7 +21,7 @@ use weir_proto::{
 };
 
 use crate::{
-    stage::{Stage, Verdict},
+    stage::{Granted, Stage, Verdict},
     state::{ClusterState, MAX_ACTIVE_JOBS, MAX_AGENTS, MAX_NAMES, MAX_OPEN_TASKS, MAX_WEIGHTS},
     times::Times,
 };
@@ -236,8 +236,9 @@ pub fn apply(
         Change::PauseTasks { job, tasks, paused } => jobs::pause(state, job, &tasks, paused),
         Change::CommitPages { pages, .. } => Ok(pages::commit(state, pages)),
         Change::ExtendLeases { stage, leased_through } => extend(state, stage, leased_through),
-        Change::GrantOnce { lease, stage, range, agent, incarnation } => {
-            once::grant(state, lease, stage, range, (agent, incarnation))
+        Change::GrantOnce { lease, stage, range, agent, incarnation, connection } => {
+            let granted = Granted { agent, connection, tasks: [range].into_iter().collect() };
+            once::grant(state, lease, stage, granted, incarnation)
         }
         Change::ReturnOnce { lease, stage, tasks } => once::give_back(state, lease, stage, &tasks),
         Change::SetName(set) => names::set(state, set),

@@ -48,7 +48,7 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
     let (_, spec) = state.stage(id)?;
     let queue = table.stages().get(&id)?;
     if queue.waiting.is_empty() {
-        return (!table.is_settled()).then_some(WaitReason::Uncertain);
+        return queue.is_uncertain().then_some(WaitReason::Uncertain);
     }
     if queue.is_paused() {
         return Some(WaitReason::Paused);

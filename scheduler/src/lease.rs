@@ -9,6 +9,7 @@ mod entries;
 mod look;
 mod once;
 mod pause;
+mod shares;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +18,9 @@ use weir_proto::{
     id::{AgentId, LeaseId, Namespace, StageId},
     lease::{Lease, LeaseMarks},
     range::{RangeSet, TaskRange},
-    weight::Weight,
 };
 
-use self::entries::NamespaceQueue;
+use self::shares::NamespaceQueue;
 pub use self::{
     entries::{AttachedAgent, HeldLease, StageQueue},
     once::Unheld,
@@ -35,8 +35,6 @@ pub const REATTACH_WINDOW_MS: u64 = 5_000;
 pub const COOL_DOWN_MS: u64 = 5_000;
 /// How long a silent agent keeps its leases.
 pub const AGENT_SILENCE_MS: u64 = 6_000;
-/// How long a task is taken to run before one of its stage has.
-const UNKNOWN_US: u64 = 50_000;
 /// Weight of an old mean of task times against a new one, in eighths.
 const MEAN_MEMORY: u64 = 6;
 
@@ -50,6 +48,8 @@ pub struct LeaseTable {
     leases: BTreeMap<LeaseId, HeldLease>,
     /// Namespaces of those stages, each with its stages' order.
     namespaces: BTreeMap<Namespace, NamespaceQueue>,
+    /// Until when what they use is counted.
+    used_until_ms: u64,
     /// Counts grants, to tell whose turn was longest ago.
     grants: u64,
     /// Stages whose `leased_through` is below their count.
@@ -57,8 +57,8 @@ pub struct LeaseTable {
     /// Live agents that have not attached to this leader yet, and until when it waits for them.
     awaited: BTreeSet<AgentId>,
     awaited_until_ms: u64,
-    /// Those that did not come in time, and that nobody took notice of yet.
-    overdue: Vec<AgentId>,
+    /// Those that did not come in time, and are not given up yet.
+    overdue: BTreeSet<AgentId>,
     /// Leases that ended, and that nobody took notice of yet.
     over: Vec<LeaseId>,
     /// Stages whose tasks run at most once.
@@ -81,6 +81,7 @@ impl LeaseTable {
             term,
             awaited: state.live_agents().map(|agent| agent.description.id).collect(),
             awaited_until_ms: now_ms + REATTACH_WINDOW_MS,
+            used_until_ms: now_ms,
             ..LeaseTable::default()
         };
         for id in state.active_stages() {
@@ -120,33 +121,9 @@ impl LeaseTable {
         if queue.once {
             self.once.insert(id);
         }
-        // Who is new begins where the others are: it neither starves them nor waits for them.
-        let lent = self.namespaces.values().map(|namespace| namespace.lent).min().unwrap_or(0);
-        let new = NamespaceQueue { lent, ..NamespaceQueue::default() };
-        let namespace = self.namespaces.entry(queue.namespace.clone()).or_insert(new);
-        namespace.weight = state.weight(&queue.namespace);
-        namespace.stages += 1;
+        self.join(state, &queue.namespace);
         self.stages.insert(id, queue);
         self.rank(id);
-    }
-
-    /// Puts a stage where it belongs in the order; called after every change of its tasks.
-    fn rank(&mut self, id: StageId) {
-        let slots = self.slots(id);
-        let Some(queue) = self.stages.get_mut(&id) else { return };
-        let Some(namespace) = self.namespaces.get_mut(&queue.namespace) else { return };
-        namespace.slots = namespace.slots - queue.slots + slots;
-        queue.slots = slots;
-        let rank = queue.wanted_rank(slots);
-        if queue.rank == rank {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut queue.rank, rank) {
-            namespace.order.remove(&(old, id));
-        }
-        if let Some(new) = rank {
-            namespace.order.insert((new, id));
-        }
     }
 
     /// Stops waiting for agents of an earlier leader, once all have come or the window has passed.
@@ -180,16 +157,19 @@ impl LeaseTable {
         &mut self,
         state: &ClusterState,
         description: AgentDescription,
+        connection: u64,
         held: Vec<LeaseMarks>,
         now_ms: u64,
     ) -> Attached {
         let id = description.id;
         self.awaited.remove(&id);
+        self.overdue.remove(&id);
         let known = self.agents.remove(&id).map(|agent| agent.leases).unwrap_or_default();
         let agent = AttachedAgent {
             description,
             heard_ms: now_ms,
             connected: true,
+            connection,
             stops: false,
             leases: known.clone(),
         };
@@ -208,7 +188,7 @@ impl LeaseTable {
                 self.release(*lease);
             }
         }
-        self.note_unheld(state, id);
+        self.note_unheld(state, id, connection);
         self.settle(now_ms);
         Attached { revoke }
     }
@@ -355,6 +335,7 @@ impl LeaseTable {
             *time_ms = time_ms.saturating_add(to_ms).saturating_sub(from_ms);
         };
         shift(&mut self.awaited_until_ms);
+        shift(&mut self.used_until_ms);
         for agent in self.agents.values_mut() {
             shift(&mut agent.heard_ms);
         }
@@ -377,6 +358,7 @@ impl LeaseTable {
     /// An agent is lost: its tasks wait again.
     pub fn lose(&mut self, agent: AgentId) {
         self.awaited.remove(&agent);
+        self.overdue.remove(&agent);
         let Some(lost) = self.agents.remove(&agent) else { return };
         for lease in lost.leases {
             self.release(lease);
@@ -485,16 +467,7 @@ impl LeaseTable {
         let Some(queue) = self.stages.remove(&stage) else { return Vec::new() };
         self.partly_leasable.remove(&stage);
         self.once.remove(&stage);
-        if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
-            namespace.stages -= 1;
-            namespace.slots -= queue.slots;
-            if let Some(rank) = queue.rank {
-                namespace.order.remove(&(rank, stage));
-            }
-            if namespace.stages == 0 {
-                self.namespaces.remove(&queue.namespace);
-            }
-        }
+        self.part(&queue.namespace, stage, queue.rank, queue.slots);
         let mut revoke = Vec::new();
         for id in queue.leases {
             if let Some(held) = self.remove_lease(id) {
@@ -502,13 +475,6 @@ impl LeaseTable {
             }
         }
         revoke
-    }
-
-    /// A namespace has another share; leases that are out stay as they are.
-    pub fn set_weight(&mut self, namespace: &Namespace, weight: Weight) {
-        if let Some(queue) = self.namespaces.get_mut(namespace) {
-            queue.weight = weight;
-        }
     }
 
     /// A higher `leased_through` of a stage was proposed.
@@ -542,9 +508,9 @@ impl LeaseTable {
         Some(held)
     }
 
-    /// Agents of an earlier leader that did not come in time, since this was last asked.
-    pub fn take_overdue(&mut self) -> Vec<AgentId> {
-        std::mem::take(&mut self.overdue)
+    /// Agents of an earlier leader that did not come in time, and are not given up yet.
+    pub fn overdue(&self) -> impl Iterator<Item = AgentId> + '_ {
+        self.overdue.iter().copied()
     }
 
     /// Leases that ended since this was last asked, for whoever measures.
@@ -563,10 +529,6 @@ impl LeaseTable {
         if let Some(queue) = self.stages.get_mut(&lease.stage) {
             queue.waiting.remove(lease.range);
             queue.served = self.grants;
-            if let Some(namespace) = self.namespaces.get_mut(&queue.namespace) {
-                let mean_us = if queue.mean_task_us > 0 { queue.mean_task_us } else { UNKNOWN_US };
-                namespace.lend(u64::from(lease.range.len()).saturating_mul(mean_us));
-            }
         }
         if lease.id.term == self.term {
             self.last_seq = self.last_seq.max(lease.id.seq);

@@ -1,10 +1,11 @@
 //! Placement: which waiting tasks are lent to which agent. The same state, table and time give the
 //! same leases. Their next stop is the session with the agent in `weir-master`.
 //!
-//! The namespace that has least for its weight gets first, of equals the one that was lent least; of its stages those of the highest priority, of these the
-//! one that has least, of equals the one that waited longest. Agents with most room give first. A
-//! running lease is topped up before it runs dry, unless a stage that goes first waits for the same
-//! agent. What waits at one agent while another has nothing to do is recalled, see `place/recall.rs`.
+//! The namespace with the smallest claim gets first (`lease/shares.rs`); of its stages those of the
+//! highest priority, of these the one that has least, of equals the one that waited longest. Agents
+//! with most room give first. A running lease is topped up before it runs dry, unless a stage that
+//! goes first waits for the same agent. What waits at one agent while another has nothing to do is
+//! recalled, see `place/recall.rs`.
 
 mod recall;
 
@@ -117,11 +118,11 @@ fn fits_more(table: &LeaseTable, held: &HeldLease, tasks: u32) -> bool {
 /// Whether a stage that goes before this lease's could use its agent, were it free.
 fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLease) -> bool {
     let Some(agent) = table.agents().get(&held.agent) else { return false };
-    table.order().take_while(|other| table.goes_before(*other, held.stage)).any(|other| {
-        state
-            .stage(other)
-            .is_some_and(|(_, spec)| agent.description.resources.slots(&spec.resources) > 0)
-    })
+    let fits = |other: StageId| {
+        let spec = state.stage(other).map(|(_, spec)| spec);
+        spec.is_some_and(|spec| agent.description.resources.slots(&spec.resources) > 0)
+    };
+    table.order().any(|other| table.goes_before(other, held.stage) && fits(other))
 }
 
 /// A lease for the first stage in order that fits an agent with room.

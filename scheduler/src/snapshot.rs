@@ -189,6 +189,7 @@ fn encode_granted((lease, granted): (&LeaseId, &Granted)) -> wire::Granted {
     wire::Granted {
         lease: Some((*lease).into()),
         agent: granted.agent.0,
+        connection: granted.connection,
         tasks: granted.tasks.to_wire(),
     }
 }
@@ -196,7 +197,8 @@ fn encode_granted((lease, granted): (&LeaseId, &Granted)) -> wire::Granted {
 fn decode_granted(wire: wire::Granted) -> Result<(LeaseId, Granted), Malformed> {
     let lease = wire.lease.ok_or(Malformed::Missing { what: "the id of a lease" })?;
     let tasks = RangeSet::from_wire(&wire.tasks)?;
-    Ok((lease.into(), Granted { agent: AgentId(wire.agent), tasks }))
+    let agent = AgentId(wire.agent);
+    Ok((lease.into(), Granted { agent, connection: wire.connection, tasks }))
 }
 
 fn decode_stage(wire: wire::StageState) -> Result<Stage, Malformed> {

@@ -89,6 +89,8 @@ pub struct Verdict {
 pub struct Granted {
     /// Who has them.
     pub agent: AgentId,
+    /// Its connection when they were granted.
+    pub connection: u64,
     /// The tasks, as far as they have no result; never empty.
     pub tasks: RangeSet,
 }
@@ -186,11 +188,9 @@ impl Stage {
     }
 
     fn forget_attempts(&mut self, range: TaskRange) {
-        for counts in [&mut self.losses, &mut self.attempts] {
-            if !counts.is_empty() {
-                counts.retain(|index, _| !(range.start..range.end).contains(index));
-            }
-        }
+        let stays = |index: &u32| !(range.start..range.end).contains(index);
+        self.losses.retain(|index, _| stays(index));
+        self.attempts.retain(|index, _| stays(index));
     }
 
     fn forget_grants(&mut self, range: TaskRange) {

@@ -156,7 +156,7 @@ impl ScriptedAgent {
     pub fn start(url: &str, agent: AgentDescription) -> ScriptedAgent {
         let runtime = Runtime::new().expect("a runtime");
         let (master, said) = mpsc::channel(QUEUE);
-        let hello = AgentMessage::Hello { agent, held: Vec::new() };
+        let hello = AgentMessage::Hello { agent, held: Vec::new(), connection: 1 };
         master.try_send(hello.into()).expect("an empty queue");
         let opened = runtime.block_on(async {
             let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");

@@ -42,7 +42,7 @@ enum AttemptError {
     Input(#[source] DataError),
     #[error("cannot keep the task's output")]
     Output(#[source] DataError),
-    #[error("the thread that brought the task's input or kept its output died")]
+    #[error("the thread that kept the task's output died")]
     Lost,
 }
 
@@ -75,7 +75,11 @@ pub(super) async fn run_slot(
 impl AttemptError {
     /// Whether the guest may have begun before the world failed us.
     fn may_have_begun(&self) -> bool {
-        !matches!(self, AttemptError::Input(_))
+        match self {
+            AttemptError::Input(_) => false,
+            // A component of several modules may have run a part of itself before there was no room.
+            AttemptError::Sandbox(_) | AttemptError::Output(_) | AttemptError::Lost => true,
+        }
     }
 }
 
@@ -204,7 +208,8 @@ async fn hold(shared: &Shared, lane: &Lane, source: InputSource) -> Result<Image
     let (data, namespace) = (shared.data.clone(), lane.namespace.clone());
     // On the runtime: workers are for guests.
     let held = shared.runtime.spawn(async move { data.hold(&namespace, source).await });
-    held.await.map_err(|_| AttemptError::Lost)?.map_err(AttemptError::Input)
+    let died = |_| DataError::Unavailable { reason: "the thread that asked it died".to_owned() };
+    held.await.map_err(died).flatten().map_err(AttemptError::Input)
 }
 
 /// A line with its end, or the bytes of a file, which is held.

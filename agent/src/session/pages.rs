@@ -144,6 +144,10 @@ impl HeldLease {
 
     /// Whether repeating a page's tasks would be wrong, or dear.
     fn is_dear(&self, page: &Page) -> bool {
+        // Told again it would be one failure more, and perhaps a retry less.
+        if self.retries && page.results.iter().any(|result| !result.outcome.succeeded()) {
+            return false;
+        }
         let wall_us = page.results.iter().map(|result| result.usage.wall_us);
         self.once || self.impure || wall_us.fold(0, u64::saturating_add) >= DEAR_US
     }

@@ -92,7 +92,7 @@ pub(crate) fn namespaces() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
         let listed = ask(|client| async move {
             let jobs = client.jobs(&JobQuery::default()).await.ok()?.jobs;
-            Some((jobs, client.namespaces().await.ok()?))
+            Some((jobs, client.namespaces().await.unwrap_or_default()))
         });
         let (jobs, known) = listed.unwrap_or_default();
         let mut namespaces: BTreeSet<String> =

@@ -36,6 +36,8 @@ pub struct SessionId(pub u64);
 pub(super) struct Hello {
     pub(super) agent: AgentDescription,
     pub(super) held: Vec<LeaseMarks>,
+    /// Of the agent's life.
+    pub(super) connection: u64,
 }
 
 /// Who speaks in which session.
@@ -43,6 +45,8 @@ pub(super) struct Hello {
 pub(super) struct Sessions {
     agents: BTreeMap<SessionId, AgentId>,
     sessions: BTreeMap<AgentId, SessionId>,
+    /// Sessions that were refused, and may still say what was on its way.
+    refused: BTreeSet<SessionId>,
     /// Agents whose loss or leaving is proposed and not committed yet.
     going: BTreeSet<AgentId>,
 }
@@ -63,6 +67,17 @@ impl Sessions {
         let agent = self.agents.remove(&session)?;
         self.sessions.remove(&agent);
         Some(agent)
+    }
+
+    /// Ends a session that nothing more is to be heard of.
+    pub(super) fn refuse(
+        &mut self,
+        session: SessionId,
+        why: &'static str,
+        actions: &mut Vec<Action>,
+    ) {
+        self.refused.insert(session);
+        actions.push(Action::CloseSession(session, why));
     }
 
     pub(super) fn has(&self, agent: AgentId) -> bool {
@@ -92,9 +107,11 @@ impl Sessions {
 
     /// Ends every session.
     pub(super) fn close_all(&mut self, why: &'static str, actions: &mut Vec<Action>) {
-        for (session, _) in std::mem::take(self).agents {
+        for (session, _) in std::mem::take(&mut self.agents) {
             actions.push(Action::CloseSession(session, why));
         }
+        self.sessions.clear();
+        self.going.clear();
     }
 
     /// Sends leases, one message for each agent.
@@ -150,8 +167,11 @@ impl Control {
         now_ms: u64,
         actions: &mut Vec<Action>,
     ) {
-        if let AgentMessage::Hello { agent, held } = message {
-            return self.hello(session, Hello { agent, held }, now_ms, actions);
+        if self.sessions.refused.contains(&session) {
+            return;
+        }
+        if let AgentMessage::Hello { agent, held, connection } = message {
+            return self.hello(session, Hello { agent, held, connection }, now_ms, actions);
         }
         if let AgentMessage::Kept { agent, cluster, pages } = message {
             return self.kept_pages(session, agent, cluster, pages, now_ms, actions);
@@ -189,6 +209,7 @@ impl Control {
     }
 
     pub(super) fn agent_closed(&mut self, session: SessionId) {
+        self.sessions.refused.remove(&session);
         let agent = self.sessions.close(session);
         if let Some(agent) = agent {
             self.precompiles.closed(agent);
@@ -239,7 +260,8 @@ impl Control {
         let agent = hello.agent.id;
         self.sessions.open(session, agent, actions);
         self.precompiles.closed(agent);
-        let attached = table.attach(&self.state, hello.agent, hello.held, now_ms);
+        let Hello { agent: description, held, connection } = hello;
+        let attached = table.attach(&self.state, description, connection, held, now_ms);
         let paused = table.paused_on(agent);
         let cluster = self.state.cluster.unwrap_or(ClusterId(0));
         let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };

@@ -14,12 +14,11 @@ use super::{Action, Control, SessionId, Waiting, agents};
 impl Control {
     /// Proposes a lease that was decided; false when it cannot be proposed now.
     pub(super) fn grant_once(&mut self, agent: AgentId, lease: Lease, now_ms: u64) -> bool {
-        let Some(incarnation) = self.table.as_ref().and_then(|table| table.incarnation(agent))
-        else {
-            return false;
-        };
+        let attached = self.table.as_ref().and_then(|table| table.agents().get(&agent));
+        let Some(attached) = attached else { return false };
+        let (incarnation, connection) = (attached.description.incarnation, attached.connection);
         let (id, stage, range) = (lease.id, lease.stage, lease.range);
-        let change = Change::GrantOnce { lease: id, stage, range, agent, incarnation };
+        let change = Change::GrantOnce { lease: id, stage, range, agent, incarnation, connection };
         let waiting = Waiting::Grant(agent, Box::new(lease));
         let proposed = self.propose(change, waiting, now_ms).is_ok();
         if let Some(table) = self.table.as_mut().filter(|_| !proposed) {
@@ -82,20 +81,19 @@ impl Control {
         actions: &mut Vec<Action>,
     ) {
         if self.table.is_none() {
-            return actions.push(Action::CloseSession(session, agents::NOT_LEADING));
+            return self.sessions.refuse(session, agents::NOT_LEADING, actions);
         }
         let seqs = pages.iter().map(|page| page.seq).collect();
         if self.state.cluster != Some(cluster) {
             // Nobody waits for them here, whatever jobs have the same numbers.
             return actions.push(Action::ToAgent(session, MasterMessage::PagesStored(seqs)));
         }
-        let pages: Vec<Vec<u8>> = pages.into_iter().map(|page| page.page).collect();
-        if pages.iter().any(|page| Page::decode(page).is_err()) {
-            return actions.push(Action::CloseSession(session, agents::NO_PAGE));
-        }
+        // What is no page here will be none the next time either: it is as good as stored.
+        let pages = pages.into_iter().map(|page| page.page);
+        let pages: Vec<Vec<u8>> = pages.filter(|page| Page::decode(page).is_ok()).collect();
         let change = Change::CommitPages { agent, pages };
         if self.propose(change, Waiting::Pages(session, seqs), now_ms).is_err() {
-            actions.push(Action::CloseSession(session, agents::BUSY));
+            self.sessions.refuse(session, agents::BUSY, actions);
         }
     }
 }

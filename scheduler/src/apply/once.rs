@@ -3,7 +3,7 @@
 use weir_proto::{
     id::{AgentId, Incarnation, LeaseId, StageId},
     outcome::Outcome,
-    range::{RangeSet, TaskRange},
+    range::RangeSet,
 };
 
 use super::{Effect, Rejection, give_verdict, jobs::end_if_done, stage_mut};
@@ -16,25 +16,25 @@ pub(super) fn grant(
     state: &mut ClusterState,
     lease: LeaseId,
     id: StageId,
-    range: TaskRange,
-    (agent, incarnation): (AgentId, Incarnation),
+    granted: Granted,
+    incarnation: Incarnation,
 ) -> Result<Vec<Effect>, Rejection> {
     let refused = Rejection::NotGranted { lease, stage: id };
-    let is_there = state.agents.get(&agent).is_some_and(|record| {
+    let is_there = state.agents.get(&granted.agent).is_some_and(|record| {
         matches!(record.life, AgentLife::Live { .. })
             && record.description.incarnation == incarnation
     });
     let Some((stage, spec)) = state.stage(id) else { return Err(refused) };
     let mut free = stage.open(spec.count);
-    for granted in stage.granted.values() {
-        free.remove_all(&granted.tasks);
+    for others in stage.granted.values() {
+        free.remove_all(&others.tasks);
     }
-    let is_free = free.within(range).len() == range.len();
+    let is_free = free.intersection(&granted.tasks) == granted.tasks;
     if !spec.once || !is_there || !is_free || stage.granted.contains_key(&lease) {
         return Err(refused);
     }
     let Some(stage) = stage_mut(state, id) else { return Err(refused) };
-    stage.granted.insert(lease, Granted { agent, tasks: [range].into_iter().collect() });
+    stage.granted.insert(lease, granted);
     Ok(Vec::new())
 }
 

@@ -1,7 +1,7 @@
 //! What a lease table holds of an agent, of a stage and of a lease.
 
 use std::{
-    cmp::{Ordering, Reverse},
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -12,13 +12,10 @@ use weir_proto::{
     lease::PrepareStep,
     limits::Resources,
     range::{RangeSet, TaskRange},
-    weight::Weight,
 };
 
+use super::shares::Rank;
 use crate::{stage::Stage, state::Job};
-
-/// A microsecond of lent work at weight 1: large weights do not round it to nothing.
-const LENT_UNIT: u128 = 1 << 10;
 
 /// An agent with a session, or one whose session broke a moment ago.
 #[derive(Debug, Clone)]
@@ -29,6 +26,8 @@ pub struct AttachedAgent {
     pub heard_ms: u64,
     /// Whether it has a session now.
     pub connected: bool,
+    /// Which of its life's connections it attached on.
+    pub connection: u64,
     /// Whether it takes no more tasks, because it is about to leave.
     pub(crate) stops: bool,
     pub(super) leases: BTreeSet<LeaseId>,
@@ -66,45 +65,6 @@ pub struct StageQueue {
     pub(super) rank: Option<Rank>,
 }
 
-/// The stages of a namespace that are in the table.
-#[derive(Debug, Clone, Default)]
-pub(super) struct NamespaceQueue {
-    /// Its share beside the others.
-    pub(super) weight: Weight,
-    /// How many.
-    pub(super) stages: u32,
-    /// Slots of theirs that are out.
-    pub(super) slots: u32,
-    /// The work that it was ever lent, divided by its weight.
-    pub(super) lent: u128,
-    /// Those with waiting tasks, in the order in which they get leases.
-    pub(super) order: BTreeSet<(Rank, StageId)>,
-}
-
-impl NamespaceQueue {
-    /// Work was lent: tasks that take so long, in microseconds, as far as is known.
-    pub(super) fn lend(&mut self, work_us: u64) {
-        self.lent += u128::from(work_us.max(1)) * LENT_UNIT / u128::from(self.weight.get());
-    }
-
-    /// Compares what two namespaces have out, each by its share.
-    pub(super) fn cmp_has(&self, other: &NamespaceQueue) -> Ordering {
-        let crosswise = |one: &NamespaceQueue, other: &NamespaceQueue| {
-            u64::from(one.slots) * u64::from(other.weight.get())
-        };
-        crosswise(self, other).cmp(&crosswise(other, self))
-    }
-}
-
-/// Who of a namespace gets a lease first: the highest priority, then who has fewest slots out, then
-/// whose turn was longest ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    pub(super) priority: Reverse<i32>,
-    pub(super) slots: u32,
-    pub(super) served: u64,
-}
-
 /// A lease that is out.
 #[derive(Debug, Clone)]
 pub struct HeldLease {
@@ -119,7 +79,7 @@ pub struct HeldLease {
     /// Its tasks without a result.
     pub open: RangeSet,
     /// Whether it is not committed yet, as it must be before it is sent: its tasks run at most once.
-    pub(super) proposed: bool,
+    pub(crate) proposed: bool,
     /// Those that ran when the agent last told.
     pub started: Vec<u32>,
     /// Those that stand still there, or have not begun and are on their way back. A task that is to go
@@ -232,6 +192,11 @@ impl StageQueue {
             false => !self.unpaused(self.waiting.clone()).is_empty(),
         };
         wanted.then_some(Rank { priority, slots, served: self.served })
+    }
+
+    /// Whether agents may have tasks of which they have not told.
+    pub fn is_uncertain(&self) -> bool {
+        !self.uncertain.is_empty()
     }
 
     /// Whether tasks wait, and all of them because they are paused.

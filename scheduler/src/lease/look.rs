@@ -1,9 +1,6 @@
 //! What others may ask of a lease table, and what must hold of it at any time.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_proto::{
     id::{AgentId, Incarnation, LeaseId, Namespace, StageId, TaskId},
@@ -28,26 +25,6 @@ impl LeaseTable {
     /// Active stages.
     pub fn stages(&self) -> &BTreeMap<StageId, StageQueue> {
         &self.stages
-    }
-
-    /// Stages with waiting tasks, in the order in which they get leases.
-    pub fn order(&self) -> impl Iterator<Item = StageId> + '_ {
-        let mut namespaces: Vec<_> = self.namespaces.values().collect();
-        namespaces.sort_by(|one, other| one.cmp_has(other).then(one.lent.cmp(&other.lent)));
-        namespaces.into_iter().flat_map(|namespace| namespace.order.iter().map(|(_, id)| *id))
-    }
-
-    /// Whether a stage comes before another one for more than its turn: its namespace has less, or
-    /// it has a higher priority, or less.
-    pub fn goes_before(&self, one: StageId, other: StageId) -> bool {
-        let (Some(one), Some(other)) = (self.stages.get(&one), self.stages.get(&other)) else {
-            return false;
-        };
-        if one.namespace != other.namespace {
-            let of = |queue: &StageQueue| self.namespaces.get(&queue.namespace);
-            return of(one).zip(of(other)).is_some_and(|(one, other)| one.cmp_has(other).is_lt());
-        }
-        (Reverse(one.priority), one.slots) < (Reverse(other.priority), other.slots)
     }
 
     /// Stages whose committed mark is below their count.

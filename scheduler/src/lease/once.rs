@@ -41,11 +41,15 @@ impl LeaseTable {
         self.rank(stage);
     }
 
-    /// An agent has told all that it has: notes what is granted to it and not there.
-    pub(super) fn note_unheld(&mut self, state: &ClusterState, agent: AgentId) {
+    /// An agent has told all that it has: notes what was granted to it before this connection and is
+    /// not there. A hello that was long on its way knows nothing of what came later.
+    pub(super) fn note_unheld(&mut self, state: &ClusterState, agent: AgentId, connection: u64) {
         for id in self.once.iter().copied() {
             let Some((stage, _)) = state.stage(id) else { continue };
-            for (lease, granted) in stage.granted.iter().filter(|(_, of)| of.agent == agent) {
+            for (lease, granted) in stage.granted.iter() {
+                if granted.agent != agent || granted.connection >= connection {
+                    continue;
+                }
                 let mut missing = granted.tasks.clone();
                 if let Some(held) = self.leases.get(lease) {
                     missing.remove_all(&held.open);

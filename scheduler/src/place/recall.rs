@@ -43,6 +43,7 @@ fn longest_queue_for(
     let room = table.agents().get(&agent)?.description.resources.without(&table.used(agent));
     let could_give = |held: &HeldLease| {
         held.agent != agent
+            && !held.proposed
             && held.queue_len() > 0
             && held.recalled_ms.is_none_or(|asked_ms| now_ms >= asked_ms + ANSWER_MS)
     };

@@ -93,7 +93,7 @@ impl Leader {
         let mut agent = agent(id, cores);
         agent.resources.countables = [("gpu", gpus)].into_iter().collect();
         self.apply(Change::RegisterAgent(agent.clone()));
-        self.table.attach(&self.state, agent, Vec::new(), self.now_ms);
+        self.table.attach(&self.state, agent, 1, Vec::new(), self.now_ms);
     }
 
     fn place(&mut self) -> Vec<(AgentId, Lease)> {
@@ -272,7 +272,7 @@ fn a_new_leader_waits_for_known_agents_before_it_leases_again() {
     let id = leader.submit(2_000, 10);
     leader.place();
     leader.table = LeaseTable::lead(&leader.state, 2, 0);
-    leader.table.attach(&leader.state, agent(2, 2), Vec::new(), 0);
+    leader.table.attach(&leader.state, agent(2, 2), 2, Vec::new(), 0);
     let beyond = leader.state.stage(id).expect("a stage").0.leased_through;
     assert!(leader.place().iter().all(|(_, lease)| lease.range.start >= beyond));
     leader.now_ms = REATTACH_WINDOW_MS;
@@ -298,7 +298,7 @@ fn an_agent_that_returns_keeps_what_it_says_it_holds() {
         paused: RangeSet::new(),
         preparing: None,
     };
-    leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
+    leader.table.attach(&leader.state, agent(1, 2), 2, vec![marks], 0);
     leader.table.check_invariants(&leader.state);
     assert!(leader.table.leases()[&lease.id].open.contains(1));
     assert!(leader.table.stages()[&lease.stage].waiting.contains(0));
@@ -367,7 +367,7 @@ fn an_agent_that_lies_about_its_numbers_overflows_nothing() {
         paused: RangeSet::new(),
         preparing: None,
     };
-    leader.table.attach(&leader.state, agent(1, 2), vec![marks], 0);
+    leader.table.attach(&leader.state, agent(1, 2), 2, vec![marks], 0);
     leader.table.measured(lease.stage, u64::MAX);
     leader.table.measured(lease.stage, u64::MAX);
     assert_eq!(leader.place(), []);

@@ -22,6 +22,7 @@ pub(super) fn grant(seq: u64, agent: u64, start: u32, end: u32) -> Change {
         range: TaskRange::new(start, end),
         agent: AgentId(agent),
         incarnation: Incarnation(1),
+        connection: 1,
     }
 }
 

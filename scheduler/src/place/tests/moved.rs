@@ -102,7 +102,7 @@ fn a_new_leader_counts_what_stands_still_as_its_agent_tells_it() {
         mean_task_us: 0,
         paused: RangeSet::below(1),
     };
-    table.attach(&leader.state, agent(1, 1), vec![marks], 0);
+    table.attach(&leader.state, agent(1, 1), 2, vec![marks], 0);
     table.check_invariants(&leader.state);
     assert_eq!(table.used(AgentId(1)).cpu_millis, 0);
     assert_eq!(table.paused_on(AgentId(1)).len(), 1);

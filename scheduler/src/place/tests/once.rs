@@ -19,6 +19,7 @@ fn commit(leader: &mut Leader, agent: AgentId, lease: &Lease) -> bool {
         range: lease.range,
         agent,
         incarnation: Incarnation(1),
+        connection: 1,
     });
     let (stage, _) = leader.state.stage(lease.stage).expect("a stage");
     let accepted = stage.granted.contains_key(&lease.id);
@@ -90,7 +91,7 @@ fn what_a_new_leader_finds_granted_stays_there_until_its_agent_tells() {
     leader.table.settle(10 * REATTACH_WINDOW_MS);
     assert_eq!(waiting(&leader, id), 4, "however long it takes");
     // It comes, and never got the message.
-    leader.table.attach(&leader.state, agent(1, 2), Vec::new(), 0);
+    leader.table.attach(&leader.state, agent(1, 2), 2, Vec::new(), 0);
     let unheld = leader.table.take_unheld();
     assert_eq!(unheld[&(id, lease.id)].len(), 2);
     assert_eq!(waiting(&leader, id), 4);
@@ -105,7 +106,7 @@ fn a_lease_that_is_committed_when_nobody_wants_it_any_more_goes_back() {
     let (agent_id, lease) = leader.place().remove(0);
     // The agent came back after the leader had given it up.
     leader.table.lose(agent_id);
-    leader.table.attach(&leader.state, agent(1, 2), Vec::new(), 0);
+    leader.table.attach(&leader.state, agent(1, 2), 2, Vec::new(), 0);
     assert_eq!(waiting(&leader, id), 2);
     assert!(!commit(&mut leader, agent_id, &lease));
     assert_eq!(waiting(&leader, id), 0);
@@ -120,7 +121,7 @@ fn a_lease_that_is_not_committed_yet_outlives_a_broken_connection() {
     submit(&mut leader, 2);
     let (agent_id, lease) = leader.place().remove(0);
     leader.table.detach(agent_id);
-    leader.table.attach(&leader.state, agent(1, 2), Vec::new(), 0);
+    leader.table.attach(&leader.state, agent(1, 2), 2, Vec::new(), 0);
     assert!(commit(&mut leader, agent_id, &lease));
     assert!(leader.table.take_unheld().is_empty());
 }
