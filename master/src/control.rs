@@ -4,9 +4,14 @@
 //! The driver feeds it from sockets and disks; a simulation feeds it from a seed.
 
 mod agents;
+mod install;
+mod lead;
 mod measure;
+mod members;
 mod once;
 mod precompile;
+mod reads;
+mod refusal;
 mod speed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,13 +20,14 @@ use weir_proto::{
     agent::{AgentMessage, LiveChunk, MasterMessage},
     command::{Change, Command},
     digest::Digest,
-    id::{AgentId, ClusterId, JobId, Namespace, NodeId, StageId},
+    id::{AgentId, JobId, Namespace, NodeId, StageId},
     lease::Lease,
     malformed::Malformed,
 };
 use weir_scheduler::{
     apply::{Effect, Rejection},
     lease::LeaseTable,
+    members::Identity,
     place::{self, MAX_GRANTS},
     snapshot,
     state::ClusterState,
@@ -29,11 +35,14 @@ use weir_scheduler::{
 
 use crate::{
     log::{LogSnapshot, LogWrite, Recovered},
-    node::{Committed, Node, NodeError},
+    node::{Committed, Node, NodeError, Payload, PeerMessage},
 };
 use agents::{Hello, Sessions};
+use install::Snapshots;
 use measure::Measuring;
+use members::InSnapshot;
 use precompile::Precompiles;
+use reads::Reads;
 
 /// How often [`Event::Tick`] should come, in milliseconds.
 pub const TICK_MS: u64 = 100;
@@ -42,13 +51,13 @@ pub const TICK_MS: u64 = 100;
 const MAX_STEP_GAP_MS: u64 = 1_000;
 /// Most proposals that are not committed yet; more are refused.
 const MAX_PROPOSALS: usize = 8_192;
-/// A snapshot is taken after this many log entries, or this many bytes of them.
-const SNAPSHOT_ENTRIES: u64 = 20_000;
-const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 pub use agents::{HEARTBEAT_MS, SessionId};
+pub use install::PeerProblem;
 pub use measure::{Ending, Measure};
+pub use members::{Leader, MemberProblem, MemberRequest};
 pub use precompile::PrecompileRequest;
+pub use refusal::Refusal;
 
 /// How commands change the state. It is [`weir_scheduler::apply::apply`]; a simulation that proves
 /// itself passes a broken one.
@@ -70,12 +79,26 @@ pub enum Event {
     Persisted(u64),
     /// A snapshot was encoded, and every page that its state names is durable.
     SnapshotEncoded(LogSnapshot),
-    /// A snapshot after this index is durable.
-    SnapshotPersisted(u64),
+    /// The snapshot is durable.
+    SnapshotPersisted,
     /// A snapshot could not be encoded.
     SnapshotFailed,
     /// A peer's message.
-    FromPeer(Vec<u8>),
+    FromPeer(PeerMessage),
+    /// Every page that the snapshot in a peer's message names is durable here.
+    PagesFetched(PeerMessage),
+    /// They cannot be had now.
+    PagesMissing,
+    /// Messages to a peer do not arrive.
+    PeerUnreachable(NodeId),
+    /// A snapshot did not arrive at a peer.
+    SnapshotLost(NodeId),
+    /// A client wants to see all that was acknowledged before now.
+    Read(Ticket),
+    /// A client wants other masters.
+    ChangeMembers(Ticket, MemberRequest),
+    /// A client wants another master to lead.
+    TransferLeader(Ticket, NodeId),
     /// A client asks for a change.
     Client(Ticket, Change),
     /// An agent says something.
@@ -100,9 +123,18 @@ pub enum Action {
         /// For the snapshot.
         metadata: Vec<u8>,
     },
-    /// Send to a peer.
-    ToPeer(NodeId, Vec<u8>),
-    /// Answer a client: its change is committed, and made this job if it makes one.
+    /// Send to a peer, in order; what cannot be sent soon may be dropped.
+    ToPeer(PeerMessage),
+    /// Make these pages durable here, as far as they are not, and hand the message back.
+    FetchPages {
+        /// It brings the snapshot that names them; whoever sent it has them.
+        message: PeerMessage,
+        /// Which.
+        pages: Vec<(Namespace, Digest)>,
+    },
+    /// A peer is not what it should be.
+    Strange(PeerProblem),
+    /// Answer a client: its change is committed, and made this job if it makes one; or it may read.
     Answer(Ticket, Answer),
     /// Send to an agent.
     ToAgent(SessionId, MasterMessage),
@@ -127,20 +159,6 @@ pub enum Action {
     Halt(Malformed),
 }
 
-/// Why a request was not done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// State forbids it.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// Another master leads, or none; the same request may be sent again.
-    #[error("this master is not the leader now; try again")]
-    NotLeader,
-    /// Too much is under way; the same request may be sent again.
-    #[error("the master has {MAX_PROPOSALS} writes under way; try again in a moment")]
-    Busy,
-}
-
 /// What waits for a proposal to be committed.
 #[derive(Debug)]
 enum Waiting {
@@ -153,9 +171,6 @@ enum Waiting {
     /// That an agent is no longer there.
     Gone(AgentId),
 }
-
-/// Encoded messages, each with its receiver.
-type PeerMessages = Vec<(NodeId, Vec<u8>)>;
 
 /// A master.
 pub struct Control {
@@ -174,18 +189,12 @@ pub struct Control {
     /// Reset with each leadership.
     measuring: Measuring,
     precompiles: Precompiles,
+    reads: Reads,
+    in_snapshot: InSnapshot,
+    /// Where others reach this master; nothing before it is known.
+    address: Option<String>,
     /// Writes under way, and the messages for peers that wait for each.
-    vouching: VecDeque<(u64, PeerMessages)>,
-}
-
-/// When to take the next snapshot.
-#[derive(Debug)]
-struct Snapshots {
-    /// So many entries call for one.
-    every: u64,
-    under_way: bool,
-    entries: u64,
-    bytes: u64,
+    vouching: VecDeque<(u64, Vec<PeerMessage>)>,
 }
 
 /// A master does not start from this log.
@@ -207,7 +216,7 @@ impl Control {
     /// # Errors
     /// When the log is corrupt or of a newer Weir.
     pub fn new(
-        id: NodeId,
+        identity: Identity,
         recovered: &Recovered,
         boot: u64,
         apply: Apply,
@@ -217,7 +226,7 @@ impl Control {
             None => ClusterState::default(),
         };
         Ok(Control {
-            node: Node::new(id, recovered, boot)?,
+            node: Node::new(identity, recovered, boot)?,
             state,
             apply,
             boot,
@@ -225,23 +234,15 @@ impl Control {
             waiting: BTreeMap::new(),
             sessions: Sessions::default(),
             table: None,
-            snapshots: Snapshots {
-                every: SNAPSHOT_ENTRIES,
-                under_way: false,
-                entries: 0,
-                bytes: 0,
-            },
+            snapshots: Snapshots::new(),
             last_step_ms: None,
             measuring: Measuring::default(),
             precompiles: Precompiles::default(),
+            reads: Reads::default(),
+            in_snapshot: InSnapshot::default(),
+            address: None,
             vouching: VecDeque::new(),
         })
-    }
-
-    /// Takes a snapshot after so many log entries, where the default is too rare to be seen: in a
-    /// simulation.
-    pub fn snapshot_after(&mut self, entries: u64) {
-        self.snapshots.every = entries;
     }
 
     /// What this master has applied.
@@ -274,15 +275,21 @@ impl Control {
         let mut actions = Vec::new();
         self.notice_clock(now_ms);
         match event {
-            Event::Tick => self.tick(now_ms),
+            Event::Tick => self.tick(now_ms, &mut actions),
             Event::Persisted(number) => self.persisted(number, &mut actions),
-            Event::SnapshotEncoded(snapshot) => actions.push(Action::PersistSnapshot(snapshot)),
-            Event::SnapshotPersisted(index) => {
-                self.node.compact(index);
-                self.snapshots.under_way = false;
+            Event::SnapshotEncoded(snapshot) => self.snapshot_encoded(snapshot, &mut actions),
+            Event::SnapshotPersisted => self.snapshot_persisted(),
+            Event::SnapshotFailed => self.snapshots.failed(),
+            Event::FromPeer(message) => self.peer_said(message, &mut actions),
+            Event::PagesFetched(message) => self.pages_fetched(&message, &mut actions),
+            Event::PagesMissing => self.pages_missing(),
+            Event::PeerUnreachable(peer) => self.node.unreachable(peer),
+            Event::SnapshotLost(peer) => self.node.snapshot_failed(peer),
+            Event::Read(ticket) => self.read(ticket, &mut actions),
+            Event::ChangeMembers(ticket, request) => {
+                self.change_members(ticket, request, &mut actions);
             }
-            Event::SnapshotFailed => self.snapshots.under_way = false,
-            Event::FromPeer(bytes) => self.node.receive(&bytes),
+            Event::TransferLeader(ticket, to) => self.transfer_leader(ticket, to, &mut actions),
             Event::Client(ticket, change) => {
                 if let Err(refusal) = self.propose(change, Waiting::Client(ticket), now_ms) {
                     actions.push(Action::Answer(ticket, Err(refusal)));
@@ -304,14 +311,19 @@ impl Control {
             let mut quiet = true;
             while let Some(output) = self.node.output() {
                 quiet = false;
-                let send = |(to, bytes)| Action::ToPeer(to, bytes);
-                actions.extend(output.send.into_iter().map(send));
+                actions.extend(output.send.into_iter().map(Action::ToPeer));
                 if let Some((number, write)) = output.persist {
                     self.vouching.push_back((number, output.send_persisted));
                     actions.push(Action::Persist(number, write));
                 }
+                if let Some(index) = output.installed {
+                    self.installed(index, actions);
+                }
                 for entry in output.committed {
                     self.apply_entry(entry, now_ms, actions);
+                }
+                for (context, index) in output.reads {
+                    self.read_confirmed(&context, index);
                 }
             }
             if self.table.is_some() && !self.node.is_leader() {
@@ -327,6 +339,8 @@ impl Control {
         if let Some(table) = &mut self.table {
             self.measuring.over(&table.take_over(), now_ms, actions);
         }
+        self.answer_reads(actions);
+        self.forget_offered_snapshot();
         self.snapshot_if_due(actions);
     }
 
@@ -336,7 +350,7 @@ impl Control {
         while self.vouching.front().is_some_and(|(ordered, _)| *ordered <= number) {
             let messages = self.vouching.pop_front().map(|(_, messages)| messages);
             let messages = messages.unwrap_or_default().into_iter();
-            actions.extend(messages.map(|(to, bytes)| Action::ToPeer(to, bytes)));
+            actions.extend(messages.map(Action::ToPeer));
         }
     }
 
@@ -353,8 +367,11 @@ impl Control {
         }
     }
 
-    fn tick(&mut self, now_ms: u64) {
+    fn tick(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         self.node.tick();
+        self.tick_reads(actions);
+        self.tick_snapshots();
+        self.tick_members();
         let Some(table) = &mut self.table else { return };
         table.settle(now_ms);
         let missing = table.silent(now_ms).into_iter().chain(table.overdue());
@@ -366,35 +383,50 @@ impl Control {
     /// Proposes a change; false when it cannot be proposed now.
     fn propose(&mut self, change: Change, waiting: Waiting, now_ms: u64) -> Result<(), Refusal> {
         if self.table.is_none() {
-            return Err(Refusal::NotLeader);
+            return Err(self.not_leader());
         }
         if self.waiting.len() >= MAX_PROPOSALS {
             return Err(Refusal::Busy);
         }
-        self.last_proposal += 1;
-        let context = [self.boot.to_le_bytes(), self.last_proposal.to_le_bytes()].concat();
+        let context = self.context_for(waiting);
         let data = Command { now_ms, change }.encode();
-        self.node.propose(context, data).map_err(|_| Refusal::NotLeader)?;
+        self.node.propose(context, data).map_err(|_| {
+            self.waiting.remove(&self.last_proposal);
+            self.not_leader()
+        })
+    }
+
+    /// What tells the next proposal from all others; whoever waits is told when it is committed.
+    fn context_for(&mut self, waiting: Waiting) -> Vec<u8> {
+        self.last_proposal += 1;
         self.waiting.insert(self.last_proposal, waiting);
-        Ok(())
+        [self.boot.to_le_bytes(), self.last_proposal.to_le_bytes()].concat()
     }
 
     fn apply_entry(&mut self, entry: Committed, now_ms: u64, actions: &mut Vec<Action>) {
         self.node.applied(entry.index);
-        self.snapshots.entries += 1;
-        self.snapshots.bytes += entry.data.len() as u64;
-        if entry.data.is_empty() {
-            self.state.applied = entry.index;
-            if entry.term == self.node.term() && self.node.is_leader() {
-                self.lead(now_ms);
+        let waiting = self.take_waiting(&entry.context);
+        let data = match entry.payload {
+            Payload::Command(data) => data,
+            Payload::Members(change) => {
+                self.snapshots.applied(0);
+                let refused = self.apply_change(change, entry.index);
+                return self.answer(waiting, None, refused, now_ms, actions);
             }
-            return;
-        }
-        let command = match Command::decode(&entry.data) {
+            Payload::Nothing => {
+                self.snapshots.applied(0);
+                self.state.applied = entry.index;
+                if entry.term == self.node.term() && self.node.is_leader() {
+                    self.lead(now_ms);
+                }
+                return;
+            }
+        };
+        self.snapshots.applied(data.len());
+        let command = match Command::decode(&data) {
             Ok(command) => command,
             Err(malformed) => return actions.push(Action::Halt(malformed)),
         };
-        let waiting = self.take_waiting(&entry.context);
         let agent = if let Change::CommitPages { agent, .. } = &command.change {
             Some(*agent)
         } else {
@@ -531,35 +563,6 @@ impl Control {
         (0..stages).map(|stage| StageId { job, stage }).collect()
     }
 
-    /// The first entry of this leader's term is applied: state is as new as any client has seen.
-    fn lead(&mut self, now_ms: u64) {
-        self.table = Some(LeaseTable::lead(&self.state, self.node.term(), now_ms));
-        if self.state.cluster.is_none() {
-            let create = Change::CreateCluster(ClusterId(self.boot | 1));
-            // Refused only when there is too much to do, and nothing has been done yet.
-            let _proposed = self.propose(create, Waiting::Nothing, now_ms);
-        }
-    }
-
-    fn step_down(&mut self, actions: &mut Vec<Action>) {
-        self.table = None;
-        self.measuring = Measuring::default();
-        self.precompiles.clear();
-        for (_, waiting) in std::mem::take(&mut self.waiting) {
-            match waiting {
-                Waiting::Client(ticket) => {
-                    actions.push(Action::Answer(ticket, Err(Refusal::NotLeader)));
-                }
-                // Whoever said hello here waits for a welcome.
-                Waiting::Register(session, _) | Waiting::Pages(session, _) => {
-                    self.sessions.refuse(session, agents::NOT_LEADING, actions);
-                }
-                Waiting::Nothing | Waiting::Grant(..) | Waiting::Gone(_) => {}
-            }
-        }
-        self.sessions.close_all("this master no longer leads", actions);
-    }
-
     /// Grants what can be granted; true when that calls for another round.
     fn place(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
         self.return_unheld(now_ms);
@@ -584,16 +587,5 @@ impl Control {
         self.measuring.granted(&grants, now_ms, actions);
         self.sessions.grant(grants, actions);
         again
-    }
-
-    fn snapshot_if_due(&mut self, actions: &mut Vec<Action>) {
-        let due = self.snapshots.entries >= self.snapshots.every
-            || self.snapshots.bytes >= SNAPSHOT_BYTES;
-        if !due || self.snapshots.under_way {
-            return;
-        }
-        let Some(metadata) = self.node.snapshot_metadata(self.state.applied) else { return };
-        self.snapshots = Snapshots { under_way: true, entries: 0, bytes: 0, ..self.snapshots };
-        actions.push(Action::EncodeSnapshot { state: self.state.clone(), metadata });
     }
 }

@@ -22,8 +22,8 @@ enum Order {
 pub(crate) enum Report {
     /// Writes up to this number are durable; the oldest of them was ordered at this time.
     Written { number: u64, since: Instant },
-    /// A snapshot after this index is durable.
-    Snapshot(u64),
+    /// A snapshot is durable.
+    Snapshot,
     /// The log failed; nothing more is written.
     Failed(LogError),
 }
@@ -67,7 +67,7 @@ fn run(
     while let Ok(first) = queue.recv() {
         let mut write = LogWrite::default();
         let mut written = None;
-        let mut snapshots = Vec::new();
+        let mut snapshot_written = false;
         let mut next = Some(first);
         while let Some(order) = next {
             match order {
@@ -77,7 +77,7 @@ fn run(
                     written = Some((number, oldest));
                 }
                 Order::Snapshot(snapshot) => {
-                    snapshots.push(snapshot.index);
+                    snapshot_written = true;
                     write.merge(LogWrite { snapshot: Some(snapshot), ..LogWrite::default() });
                 }
             }
@@ -91,9 +91,8 @@ fn run(
             let _gone = reports.send(Report::Failed(error));
             return;
         }
-        let snapshots = snapshots.into_iter().map(Report::Snapshot);
         let written = written.map(|(number, since)| Report::Written { number, since });
-        for report in written.into_iter().chain(snapshots) {
+        for report in written.into_iter().chain(snapshot_written.then_some(Report::Snapshot)) {
             if reports.send(report).is_err() {
                 return;
             }

@@ -242,9 +242,9 @@ impl Driver {
                 self.metrics.committed(after);
                 self.step(Event::Persisted(number))
             }
-            Report::Snapshot(index) => {
+            Report::Snapshot => {
                 self.pages.forget(&std::mem::take(&mut self.snapshot_pages));
-                self.step(Event::SnapshotPersisted(index))
+                self.step(Event::SnapshotPersisted)
             }
             Report::Failed(error) => Err(error.into()),
         }
@@ -315,7 +315,7 @@ impl Driver {
             Action::PersistSnapshot(snapshot) => self.disk.snapshot(snapshot),
             Action::EncodeSnapshot { state, metadata } => self.encode_snapshot(state, metadata),
             // The group has one node yet.
-            Action::ToPeer(..) => {}
+            Action::ToPeer(_) | Action::FetchPages { .. } | Action::Strange(_) => {}
             Action::Answer(ticket, answer) => {
                 if let Some(sender) = self.answers.remove(&ticket) {
                     // The client may have gone.
@@ -361,7 +361,8 @@ impl Driver {
         tokio::spawn(async move {
             let index = state.applied;
             let encoding = pages.make_durable().await;
-            let encode = move || LogSnapshot { index, metadata, state: snapshot::encode(&state) };
+            let encode =
+                move || LogSnapshot { index, metadata, state: snapshot::encode(&state).into() };
             let result = match encoding {
                 Ok(pages) => match tokio::task::spawn_blocking(encode).await {
                     Ok(snapshot) => Ok((snapshot, pages)),

@@ -41,8 +41,8 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 use tonic_health::server::HealthReporter;
-use weir_proto::id::NodeId;
-use weir_scheduler::apply::apply;
+use weir_proto::id::{ClusterId, NodeId};
+use weir_scheduler::{apply::apply, members::Identity};
 use weir_store::blobs::{BlobStore, OpenError};
 
 pub use driver::Failure;
@@ -141,7 +141,7 @@ impl Master {
         }
         let path = config.data_dir;
         // The log first: it is what tells that another process uses the directory.
-        let (control, log) = open_free_log(&path).await?;
+        let (mut control, log) = open_free_log(&path).await?;
         let store = BlobStore::open(path.join("store"))
             .await
             .map_err(|source| StartError::Store { path, source })?;
@@ -149,6 +149,7 @@ impl Master {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| StartError::Listen { address, source })?;
         let address = listener.local_addr()?;
+        control.advertise(address.to_string());
         let (disk, reports) = Disk::start(Box::new(log))?;
         let (stop_driver, driver_stopped) = oneshot::channel();
         let pages = Pages::new(store.clone());
@@ -241,9 +242,19 @@ async fn open_free_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
 fn open_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
     let log_error = |source| StartError::Log { path: path.to_owned(), source };
     let mut log = RedbLog::open(&path.join("raft")).map_err(log_error)?;
+    let identity = match log.identity().map_err(log_error)? {
+        Some(identity) => identity,
+        None => {
+            let cluster = ClusterId(u64::from_le_bytes(random_bytes()?) | 1);
+            let identity = Identity { cluster, node: NodeId(1) };
+            let begins = node::begin([(identity.node, String::new())]);
+            log.identify(identity, &begins).map_err(log_error)?;
+            identity
+        }
+    };
     let recovered = log.recover().map_err(log_error)?;
     let boot = u64::from_le_bytes(random_bytes()?);
-    let control = Control::new(NodeId(1), &recovered, boot, apply)
+    let control = Control::new(identity, &recovered, boot, apply)
         .map_err(|source| StartError::State { path: path.to_owned(), source })?;
     Ok((control, log))
 }

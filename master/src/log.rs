@@ -6,6 +6,8 @@ mod redb;
 
 use std::{io, path::PathBuf};
 
+use bytes::Bytes;
+
 pub use redb::RedbLog;
 pub(crate) use redb::read_copy;
 
@@ -18,11 +20,18 @@ pub struct LogWrite {
     pub hard_state: Option<Vec<u8>>,
     /// A snapshot that replaces the entries up to its index.
     pub snapshot: Option<LogSnapshot>,
+    /// Whether the snapshot is a peer's: then it replaces every entry written before, for those
+    /// after its index may be of leaders that were deposed.
+    pub replaces_all: bool,
 }
 
 impl LogWrite {
     /// Adds a later write to this one, so that both become durable in one step.
     pub fn merge(&mut self, later: LogWrite) {
+        if later.replaces_all {
+            self.entries.clear();
+            self.replaces_all = true;
+        }
         if let Some(first) = later.entries.first() {
             self.entries.retain(|entry| entry.index < first.index);
         }
@@ -53,7 +62,7 @@ pub struct LogSnapshot {
     /// The encoded Raft snapshot metadata: index, term and members.
     pub metadata: Vec<u8>,
     /// The encoded cluster state.
-    pub state: Vec<u8>,
+    pub state: Bytes,
 }
 
 /// What a log holds when it is opened.

@@ -6,38 +6,41 @@
 
 mod memory;
 
+mod message;
+
+mod start;
+
 use protobuf::Message as _;
 use raft::{
-    Config, RawNode, StateRole,
-    eraftpb::{ConfState, Entry, EntryType, HardState, Message, SnapshotMetadata},
+    RawNode, SnapshotStatus, StateRole,
+    eraftpb::{Entry, Message, MessageType, SnapshotMetadata},
 };
 use weir_proto::id::NodeId;
+use weir_scheduler::members::{Identity, MemberChange};
 
-use crate::log::{LogEntry, LogSnapshot, LogWrite, Recovered};
+use crate::log::{LogEntry, LogSnapshot, LogWrite};
 use memory::MemoryLog;
 
-/// Ticks without a leader before a node stands for election.
-const ELECTION_TICKS: usize = 10;
-/// Ticks between a leader's heartbeats.
-const HEARTBEAT_TICKS: usize = 3;
-/// Most bytes of entries in one message to a peer.
-const MAX_MESSAGE_BYTES: u64 = 4 << 20;
-/// Most messages to a peer that it has not answered.
-const MAX_INFLIGHT_MESSAGES: usize = 64;
-/// Most bytes of committed entries handed out at once.
-const MAX_COMMITTED_BYTES: u64 = 16 << 20;
+pub use message::{NotForUs, PeerMessage, Promise};
+pub use start::{NodeError, begin};
 
 /// A participant of the Raft group.
 pub struct Node {
     raw: RawNode<MemoryLog>,
-    id: NodeId,
+    identity: Identity,
     seed: u64,
     /// A hard state of which only the commit index is new. It need not be durable, for a restarted
-    /// node learns it again: it rides with the next write that must be.
+    /// node learns it again: it rides with the next write that must be. So whoever has an entry
+    /// durable also knows all that its leader knew to be committed then; a change of members
+    /// counts on that.
     commit_to_write: Option<Vec<u8>>,
     /// The newest write that was ordered, and the newest that is durable.
     ordered: u64,
     durable: u64,
+    /// The write that made the newest term and vote durable.
+    term_write: u64,
+    /// A peer's snapshot that is not durable yet: its write, and its index.
+    installing: Option<(u64, u64)>,
 }
 
 /// What has to happen outside, in this order.
@@ -46,11 +49,15 @@ pub struct Output {
     /// A write, and the number to report when it is durable.
     pub persist: Option<(u64, LogWrite)>,
     /// Messages for peers that may leave now.
-    pub send: Vec<(NodeId, Vec<u8>)>,
+    pub send: Vec<PeerMessage>,
     /// Messages for peers that may leave once the write is durable.
-    pub send_persisted: Vec<(NodeId, Vec<u8>)>,
+    pub send_persisted: Vec<PeerMessage>,
+    /// The state is now that of the peer's snapshot after this index.
+    pub installed: Option<u64>,
     /// Entries to apply, ascending.
     pub committed: Vec<Committed>,
+    /// Reads that see all they must once this index is applied, by their contexts.
+    pub reads: Vec<(Vec<u8>, u64)>,
 }
 
 /// A committed entry.
@@ -62,24 +69,45 @@ pub struct Committed {
     pub term: u64,
     /// What its proposer gave along, to know it again.
     pub context: Vec<u8>,
-    /// The command; empty for a new leader's first entry.
-    pub data: Vec<u8>,
+    /// What it says.
+    pub payload: Payload,
 }
 
-/// What a log holds is not what a Raft node can start from.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// Bytes in the log are not what they should be.
-    #[error("the log's {what} does not decode")]
-    Undecodable {
-        /// Which bytes.
-        what: &'static str,
-        /// What protobuf says.
-        source: protobuf::ProtobufError,
-    },
-    /// raft-rs refuses.
-    #[error("the raft node does not start")]
-    Raft(#[from] raft::Error),
+/// What a committed entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A new leader's first entry.
+    Nothing,
+    /// A command.
+    Command(Vec<u8>),
+    /// A change of members; [`Node::change`] takes it.
+    Members(MemberChange),
+}
+
+/// What a node is in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeRole {
+    /// It answers writes.
+    Leader,
+    /// It votes.
+    Follower,
+    /// It stands for election.
+    Candidate,
+    /// It gets the log, and does not vote.
+    Learner,
+}
+
+/// How far a peer is, as the leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub node: NodeId,
+    /// The last entry it is known to have.
+    pub matched: u64,
+    /// Whether it was heard of lately.
+    pub active: bool,
+    /// Whether it is being sent a snapshot.
+    pub in_snapshot: bool,
 }
 
 /// This node is not the leader, or has too much to do.
@@ -88,49 +116,14 @@ pub enum NodeError {
 pub struct NotLeader;
 
 impl Node {
-    /// Starts a node from what its log holds; an empty log makes a group of this node alone.
-    ///
-    /// `seed` decides its election time-outs, so that a simulation replays.
-    ///
-    /// # Errors
-    /// `Undecodable` when the log is corrupt, `Raft` when raft-rs refuses it.
-    pub fn new(id: NodeId, recovered: &Recovered, seed: u64) -> Result<Node, NodeError> {
-        let applied = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
-        let config = Config {
-            id: id.0,
-            election_tick: ELECTION_TICKS,
-            heartbeat_tick: HEARTBEAT_TICKS,
-            applied,
-            max_size_per_msg: MAX_MESSAGE_BYTES,
-            max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
-            max_committed_size_per_ready: MAX_COMMITTED_BYTES,
-            pre_vote: true,
-            check_quorum: true,
-            ..Config::default()
-        };
-        let log = memory_log(id, recovered)?;
-        let alone = log.members() == [id.0];
-        // raft-rs reports through slog; what we need to know of it comes out in `Output`.
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let mut node = Node {
-            raw: RawNode::new(&config, log, &logger)?,
-            id,
-            seed,
-            commit_to_write: None,
-            ordered: 0,
-            durable: 0,
-        };
-        if alone {
-            node.raw.campaign()?;
-        }
-        node.pin_election_timeout();
-        Ok(node)
-    }
-
-    /// Time passes.
+    /// Time passes. While a peer's snapshot is not durable, it stands still: what comes before
+    /// the snapshot is gone and what it brings does not count, so there is nothing to stand for
+    /// election with.
     pub fn tick(&mut self) {
-        self.raw.tick();
-        self.pin_election_timeout();
+        if self.installing.is_none() {
+            self.raw.tick();
+            self.pin_election_timeout();
+        }
     }
 
     /// Proposes a command.
@@ -144,19 +137,100 @@ impl Node {
         self.raw.propose(context, data).map_err(|_| NotLeader)
     }
 
-    /// A message from a peer. One that does not decode, or that Raft refuses, is dropped: peers
-    /// repeat what matters.
-    pub fn receive(&mut self, bytes: &[u8]) {
-        if let Ok(message) = Message::parse_from_bytes(bytes) {
+    /// Whether a change of members is under way: then no other is accepted.
+    pub fn is_changing(&self) -> bool {
+        self.raw.raft.has_pending_conf()
+    }
+
+    /// Proposes a change of members; none may be under way.
+    ///
+    /// # Errors
+    /// [`NotLeader`].
+    pub fn propose_change(
+        &mut self,
+        context: Vec<u8>,
+        change: &MemberChange,
+    ) -> Result<(), NotLeader> {
+        if !self.is_leader() || self.is_changing() {
+            return Err(NotLeader);
+        }
+        let change = message::conf_change(change);
+        self.raw.propose_conf_change(context, change).map_err(|_| NotLeader)
+    }
+
+    /// Takes a committed change of members; false if it makes no sense, on every node alike.
+    pub fn change(&mut self, change: &MemberChange) -> bool {
+        match self.raw.apply_conf_change(&message::conf_change(change)) {
+            Ok(members) => {
+                self.raw.mut_store().set_conf_state(members);
+                if *change == MemberChange::Remove(self.identity.node) && self.is_leader() {
+                    // A removal that an earlier leader proposed. raft-rs would let it lead for
+                    // ever, without being able to propose anything.
+                    let term = self.term();
+                    self.raw.raft.become_follower(term, raft::INVALID_ID);
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Asks which index must be applied before a read sees all that was acknowledged before now.
+    /// The answer may get lost.
+    pub fn read(&mut self, context: Vec<u8>) {
+        self.raw.read_index(context);
+    }
+
+    /// Lets another voter lead, if it can.
+    pub fn transfer_leader(&mut self, to: NodeId) {
+        self.raw.transfer_leader(to.0);
+    }
+
+    /// A message from a peer. One that Raft refuses is dropped: peers repeat what matters.
+    ///
+    /// # Errors
+    /// [`NotForUs`].
+    pub fn receive(&mut self, message: &PeerMessage) -> Result<(), NotForUs> {
+        let message = message.incoming(self.identity)?;
+        let stand = message.get_msg_type() == MessageType::MsgTimeoutNow;
+        if !(stand && self.installing.is_some()) {
             let _refused = self.raw.step(message);
             self.pin_election_timeout();
         }
+        Ok(())
+    }
+
+    /// The index of the snapshot that a message brings, if it brings one that this node may need.
+    ///
+    /// # Errors
+    /// [`NotForUs`].
+    pub fn brings_snapshot(&self, message: &PeerMessage) -> Result<Option<u64>, NotForUs> {
+        if message.state.is_empty() {
+            return Ok(None);
+        }
+        let message = message.incoming(self.identity)?;
+        let index = message.get_snapshot().get_metadata().index;
+        let newer = message.term >= self.term() && index > self.committed();
+        Ok(newer.then_some(index))
+    }
+
+    /// Messages to a peer do not arrive.
+    pub fn unreachable(&mut self, peer: NodeId) {
+        self.raw.report_unreachable(peer.0);
+    }
+
+    /// A snapshot did not arrive at a peer, or came to nothing there.
+    pub fn snapshot_failed(&mut self, peer: NodeId) {
+        self.raw.report_snapshot(peer.0, SnapshotStatus::Failure);
     }
 
     /// The write of this number, and all before it, is durable.
     pub fn persisted(&mut self, number: u64) {
         self.durable = self.durable.max(number);
         self.raw.on_persist_ready(number);
+        if let Some((_, index)) = self.installing.take_if(|(write, _)| *write <= number) {
+            self.raw.advance_apply_to(index);
+        }
     }
 
     /// Takes the next output, if there is one. The caller repeats until there is none.
@@ -165,24 +239,48 @@ impl Node {
             return None;
         }
         let mut ready = self.raw.ready();
+        let number = ready.number();
+        let reads = ready.take_read_states().into_iter();
         let mut output = Output {
-            send: to_wire(ready.take_messages()),
-            send_persisted: to_wire(ready.take_persisted_messages()),
-            committed: ready.take_committed_entries().into_iter().filter_map(committed).collect(),
-            persist: None,
+            send: self.to_wire(ready.take_messages()),
+            send_persisted: self.to_wire(ready.take_persisted_messages()),
+            committed: ready.take_committed_entries().into_iter().map(committed).collect(),
+            reads: reads.map(|read| (read.request_ctx, read.index)).collect(),
+            ..Output::default()
         };
-        let entries = ready.take_entries();
         if let Some(hard_state) = ready.hs() {
+            let known = self.raw.store().hard_state();
+            if (hard_state.term, hard_state.vote) != (known.term, known.vote) {
+                self.term_write = number;
+            }
             self.commit_to_write = Some(encode(hard_state));
         }
-        let number = ready.number();
-        let must_write = ready.must_sync() || !output.send_persisted.is_empty();
-        if must_write {
-            let hard_state = self.commit_to_write.take();
-            let entries = entries.iter().map(log_entry).collect();
-            output.persist = Some((number, LogWrite { entries, hard_state, snapshot: None }));
+        if self.term_write > self.durable {
+            // raft-rs lets a leader's messages go at once. One that elected itself, as the only
+            // voter, may still forget that it did: nobody must hear of its term before.
+            output.send_persisted.append(&mut output.send);
         }
+        let entries = ready.take_entries();
+        let must_write = ready.must_sync() || !output.send_persisted.is_empty();
         let log = self.raw.mut_store();
+        if must_write {
+            let mut write = LogWrite {
+                entries: entries.iter().map(log_entry).collect(),
+                hard_state: self.commit_to_write.take(),
+                ..LogWrite::default()
+            };
+            if !ready.snapshot().is_empty() {
+                let snapshot = ready.snapshot();
+                let (metadata, state) = (snapshot.get_metadata(), snapshot.data.clone());
+                log.install(metadata.clone(), state.clone());
+                let index = metadata.index;
+                write.snapshot = Some(LogSnapshot { index, metadata: encode(metadata), state });
+                write.replaces_all = true;
+                output.installed = Some(index);
+                self.installing = Some((number, index));
+            }
+            output.persist = Some((number, write));
+        }
         if let Some(hard_state) = ready.hs() {
             log.set_hard_state(hard_state.clone());
         }
@@ -203,7 +301,7 @@ impl Node {
         self.raw.advance_apply_to(index);
     }
 
-    /// Metadata for a snapshot of the state after `index`, which must have been applied.
+    /// Metadata for a snapshot of the state after `index`, which must be the last applied.
     pub fn snapshot_metadata(&self, index: u64) -> Option<Vec<u8>> {
         let term = self.raw.raft.raft_log.term(index).ok()?;
         let mut metadata = SnapshotMetadata { index, term, ..SnapshotMetadata::default() };
@@ -211,14 +309,64 @@ impl Node {
         Some(encode(&metadata))
     }
 
-    /// A snapshot after `index` is durable: the entries up to it may go.
-    pub fn compact(&mut self, index: u64) {
-        self.raw.mut_store().compact(index);
+    /// Whether a peer needs a snapshot that there is not.
+    pub fn wants_snapshot(&self) -> bool {
+        self.raw.store().wants_snapshot()
+    }
+
+    /// The index of the newest snapshot.
+    pub fn snapshot_index(&self) -> u64 {
+        self.raw.store().snapshot_index()
+    }
+
+    /// A snapshot is durable: the entries up to it may go, but for the last `keep`, for peers that
+    /// are a little behind.
+    pub fn compact(&mut self, snapshot: &LogSnapshot, keep: u64) {
+        let metadata = SnapshotMetadata::parse_from_bytes(&snapshot.metadata);
+        let metadata = metadata.expect("a snapshot's metadata is what this node encoded");
+        self.raw.mut_store().compact(metadata, snapshot.state.clone(), keep);
     }
 
     /// Whether it leads.
     pub fn is_leader(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
+    }
+
+    /// Who leads, as far as it knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        Some(self.raw.raft.leader_id).filter(|node| *node != 0).map(NodeId)
+    }
+
+    /// What it is.
+    pub fn role(&self) -> NodeRole {
+        match self.raw.raft.state {
+            StateRole::Leader => NodeRole::Leader,
+            StateRole::Candidate | StateRole::PreCandidate => NodeRole::Candidate,
+            StateRole::Follower if self.raw.raft.promotable() => NodeRole::Follower,
+            StateRole::Follower => NodeRole::Learner,
+        }
+    }
+
+    /// How far the others are, in the order of their numbers; only a leader knows.
+    pub fn progress(&self) -> Vec<Progress> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let mut progress: Vec<Progress> = self
+            .raw
+            .raft
+            .prs()
+            .iter()
+            .filter(|(node, _)| **node != self.identity.node.0)
+            .map(|(node, progress)| Progress {
+                node: NodeId(*node),
+                matched: progress.matched,
+                active: progress.recent_active,
+                in_snapshot: progress.state == raft::ProgressState::Snapshot,
+            })
+            .collect();
+        progress.sort_unstable_by_key(|progress| progress.node);
+        progress
     }
 
     /// The last entry known to be committed.
@@ -231,44 +379,15 @@ impl Node {
         self.raw.raft.term
     }
 
-    /// Its name in the group.
-    pub fn id(&self) -> NodeId {
-        self.id
+    /// Which node of which cluster it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
-    /// raft-rs draws election time-outs from a global generator; ours come from the seed.
-    fn pin_election_timeout(&mut self) {
-        let mut hasher = blake3::Hasher::new();
-        for number in [self.seed, self.id.0, self.raw.raft.term] {
-            hasher.update(&number.to_le_bytes());
-        }
-        let drawn = usize::from(hasher.finalize().as_bytes()[0]) % ELECTION_TICKS;
-        self.raw.raft.set_randomized_election_timeout(ELECTION_TICKS + drawn);
+    fn to_wire(&self, messages: Vec<Message>) -> Vec<PeerMessage> {
+        let outgoing = |message| PeerMessage::outgoing(self.identity, message);
+        messages.into_iter().map(outgoing).collect()
     }
-}
-
-fn memory_log(id: NodeId, recovered: &Recovered) -> Result<MemoryLog, NodeError> {
-    let mut log = match &recovered.snapshot {
-        Some(LogSnapshot { metadata, .. }) => {
-            MemoryLog::after_snapshot(decode(metadata, "snapshot")?)
-        }
-        None => {
-            let mut members = ConfState::default();
-            members.set_voters(vec![id.0]);
-            MemoryLog::new(members)
-        }
-    };
-    if let Some(hard_state) = &recovered.hard_state {
-        let hard_state: HardState = decode(hard_state, "hard state")?;
-        log.set_hard_state(hard_state);
-    }
-    let entries = recovered.entries.iter().map(|entry| decode::<Entry>(&entry.bytes, "entry"));
-    log.append(entries.collect::<Result<_, _>>()?);
-    Ok(log)
-}
-
-fn decode<M: protobuf::Message>(bytes: &[u8], what: &'static str) -> Result<M, NodeError> {
-    M::parse_from_bytes(bytes).map_err(|source| NodeError::Undecodable { what, source })
 }
 
 fn encode(message: &impl protobuf::Message) -> Vec<u8> {
@@ -279,108 +398,15 @@ fn log_entry(entry: &Entry) -> LogEntry {
     LogEntry { index: entry.index, bytes: encode(entry) }
 }
 
-fn to_wire(messages: Vec<Message>) -> Vec<(NodeId, Vec<u8>)> {
-    messages.into_iter().map(|message| (NodeId(message.to), encode(&message))).collect()
-}
-
-fn committed(entry: Entry) -> Option<Committed> {
-    match entry.get_entry_type() {
-        EntryType::EntryNormal => Some(Committed {
-            index: entry.index,
-            term: entry.term,
-            context: entry.context.to_vec(),
-            data: entry.data.to_vec(),
-        }),
-        // The members of the group do not change yet.
-        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => None,
-    }
+fn committed(entry: Entry) -> Committed {
+    let payload = match message::member_change(&entry) {
+        Some(change) => Payload::Members(change),
+        None if entry.data.is_empty() => Payload::Nothing,
+        None => Payload::Command(entry.data.to_vec()),
+    };
+    let context = entry.context.to_vec();
+    Committed { index: entry.index, term: entry.term, context, payload }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Runs a node until it is quiet, with a disk that is durable at once.
-    fn settle(node: &mut Node, written: &mut Vec<LogWrite>) -> Vec<Committed> {
-        let mut committed = Vec::new();
-        while let Some(output) = node.output() {
-            committed.extend(output.committed);
-            if let Some((number, write)) = output.persist {
-                written.push(write);
-                node.persisted(number);
-            }
-            if let Some(last) = committed.last() {
-                node.applied(last.index);
-            }
-        }
-        committed
-    }
-
-    fn recovered(written: &[LogWrite]) -> Recovered {
-        let mut recovered = Recovered::default();
-        for write in written {
-            if let Some(first) = write.entries.first() {
-                recovered.entries.retain(|entry| entry.index < first.index);
-            }
-            recovered.entries.extend(write.entries.iter().cloned());
-            recovered.hard_state = write.hard_state.clone().or(recovered.hard_state);
-        }
-        recovered
-    }
-
-    #[test]
-    fn a_node_alone_leads_and_commits_what_is_durable() {
-        let mut node = Node::new(NodeId(1), &Recovered::default(), 7).expect("a node");
-        let mut written = Vec::new();
-        settle(&mut node, &mut written);
-        assert!(node.is_leader());
-        node.propose(b"c".to_vec(), b"data".to_vec()).expect("a leader");
-        let committed = settle(&mut node, &mut written);
-        assert_eq!(committed.last().map(|entry| &entry.data[..]), Some(&b"data"[..]));
-    }
-
-    #[test]
-    fn nothing_is_committed_before_it_is_durable() {
-        let mut node = Node::new(NodeId(1), &Recovered::default(), 7).expect("a node");
-        settle(&mut node, &mut Vec::new());
-        node.propose(Vec::new(), b"data".to_vec()).expect("a leader");
-        let output = node.output().expect("entries to write");
-        let (number, _) = output.persist.expect("a write");
-        assert!(output.committed.is_empty());
-        assert!(node.output().is_none_or(|output| output.committed.is_empty()));
-        node.persisted(number);
-        let output = node.output().expect("a committed entry");
-        assert_eq!(output.committed.len(), 1);
-    }
-
-    #[test]
-    fn an_output_without_a_write_does_not_vouch_for_one_under_way() {
-        let mut node = Node::new(NodeId(1), &Recovered::default(), 7).expect("a node");
-        settle(&mut node, &mut Vec::new());
-        node.propose(Vec::new(), b"first".to_vec()).expect("a leader");
-        let (first, _) = node.output().expect("entries").persist.expect("a write");
-        node.propose(Vec::new(), b"second".to_vec()).expect("a leader");
-        node.output().expect("entries").persist.expect("a write under way");
-        node.persisted(first);
-        let mut committed = Vec::new();
-        while let Some(output) = node.output() {
-            assert!(output.persist.is_none(), "a commit index is not worth a write");
-            committed.extend(output.committed.into_iter().map(|entry| entry.data));
-        }
-        assert_eq!(committed, [b"first".to_vec()]);
-    }
-
-    #[test]
-    fn a_node_finds_its_log_again_after_a_restart() {
-        let mut written = Vec::new();
-        let mut node = Node::new(NodeId(1), &Recovered::default(), 7).expect("a node");
-        settle(&mut node, &mut written);
-        node.propose(Vec::new(), b"first".to_vec()).expect("a leader");
-        settle(&mut node, &mut written);
-        let term = node.term();
-        let mut node = Node::new(NodeId(1), &recovered(&written), 7).expect("the node again");
-        let committed = settle(&mut node, &mut written);
-        assert!(node.term() > term);
-        assert!(committed.iter().any(|entry| entry.data == b"first"));
-    }
-}
+mod tests;

@@ -23,7 +23,8 @@ use crate::{control::Refusal, driver::Stopping};
 
 fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
-        Refusal::NotLeader | Refusal::Busy => Code::Unavailable,
+        Refusal::NotLeader(_) | Refusal::NoMajority { .. } | Refusal::Busy => Code::Unavailable,
+        Refusal::Member(_) => Code::FailedPrecondition,
         Refusal::Rejected(rejection) => match rejection {
             Rejection::UnknownJob(_)
             | Rejection::UnknownStage(_)

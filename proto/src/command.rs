@@ -7,7 +7,10 @@ use prost::Message;
 
 use crate::{
     agent::{AgentDescription, tasks_from_wire, tasks_to_wire},
-    id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, RequestId, StageId, TaskId},
+    id::{
+        AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, NodeId, RequestId, StageId,
+        TaskId,
+    },
     job::JobSpec,
     malformed::{Malformed, required},
     name::SetName,
@@ -138,6 +141,13 @@ pub enum Change {
         /// Its weight from now on.
         weight: Weight,
     },
+    /// Tells where a master is reached from now on.
+    SetAddress {
+        /// Which.
+        node: NodeId,
+        /// `host:port`.
+        address: String,
+    },
 }
 
 impl Command {
@@ -211,6 +221,9 @@ impl Command {
             Change::SetName(set) => Body::SetName(set.into()),
             Change::SetWeight { namespace, weight } => {
                 Body::SetWeight(weight_to_wire(&namespace, weight))
+            }
+            Change::SetAddress { node, address } => {
+                Body::SetAddress(wire::SetAddress { node: node.0, address })
             }
         };
         wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
@@ -296,6 +309,9 @@ impl Command {
                 let (namespace, weight) = weight_from_wire(set)?;
                 Change::SetWeight { namespace, weight }
             }
+            Body::SetAddress(wire::SetAddress { node, address }) => {
+                Change::SetAddress { node: NodeId(node), address }
+            }
         };
         Ok(Command { now_ms: wire.now_ms, change })
     }
@@ -340,6 +356,7 @@ mod tests {
                 namespace: Namespace::default_namespace(),
                 weight: Weight::default(),
             },
+            Change::SetAddress { node: NodeId(2), address: "10.0.0.2:7400".to_owned() },
         ] {
             let command = Command { now_ms: 5, change };
             assert_eq!(Command::decode(&command.clone().encode()), Ok(command));

@@ -21,6 +21,7 @@ use weir_proto::{
 };
 
 use crate::{
+    members,
     stage::{Granted, Stage, Verdict},
     state::{ClusterState, MAX_ACTIVE_JOBS, MAX_AGENTS, MAX_NAMES, MAX_OPEN_TASKS, MAX_WEIGHTS},
     times::Times,
@@ -243,6 +244,10 @@ pub fn apply(
         Change::ReturnOnce { lease, stage, tasks } => once::give_back(state, lease, stage, &tasks),
         Change::SetName(set) => names::set(state, set),
         Change::SetWeight { namespace, weight } => weights::set(state, namespace, weight),
+        Change::SetAddress { node, address } => {
+            members::set_address(state, node, address);
+            Ok(Vec::new())
+        }
     }
 }
 

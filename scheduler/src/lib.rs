@@ -9,6 +9,8 @@ pub mod stage;
 
 pub mod times;
 
+pub mod members;
+
 pub mod apply;
 
 pub mod snapshot;

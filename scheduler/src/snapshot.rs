@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost::Message;
 use weir_proto::{
     digest::Digest,
-    id::{AgentId, ClusterId, JobId, LeaseId, Namespace, RequestId},
+    id::{AgentId, ClusterId, JobId, LeaseId, Namespace, NodeId, RequestId},
     job::SpecProblems,
     malformed::Malformed,
     name::{Name, NamedSource},
@@ -16,6 +16,7 @@ use weir_proto::{
 };
 
 use crate::{
+    members::{Member, Role},
     stage::{CauseCount, Granted, PageRef, Stage, Verdict},
     state::{AgentLife, AgentRecord, ClusterState, Job, JobLife, NameRecord},
     times::Times,
@@ -37,6 +38,8 @@ pub fn encode(state: &ClusterState) -> Vec<u8> {
         names: state.names.iter().map(encode_name).collect(),
         events: state.events.iter().map(|event| event.clone().into()).collect(),
         weights: state.weights.iter().map(|(of, weight)| weight_to_wire(of, *weight)).collect(),
+        members: state.members.iter().map(encode_member).collect(),
+        last_node: state.last_node,
     }
     .encode_to_vec()
 }
@@ -62,8 +65,13 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         cluster: (wire.cluster != 0).then_some(ClusterId(wire.cluster)),
         now_ms: wire.now_ms,
         last_job: wire.next_job,
+        last_node: wire.last_node,
         ..ClusterState::default()
     };
+    for wire::MemberState { node, address, learner } in wire.members {
+        let role = if learner { Role::Learner } else { Role::Voter };
+        state.members.insert(NodeId(node), Member { address, role });
+    }
     for agent in wire.agents {
         let agent = decode_agent(agent)?;
         state.agents.insert(agent.description.id, agent);
@@ -94,6 +102,11 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         state.jobs.insert(job.id, Arc::new(job));
     }
     Ok(state)
+}
+
+fn encode_member((node, member): (&NodeId, &Member)) -> wire::MemberState {
+    let learner = member.role == Role::Learner;
+    wire::MemberState { node: node.0, address: member.address.clone(), learner }
 }
 
 fn encode_name((key, record): (&(Namespace, Name), &NameRecord)) -> wire::NameState {

@@ -10,13 +10,13 @@ use imbl::{OrdMap, OrdSet, Vector};
 use weir_proto::{
     agent::AgentDescription,
     event::{ClusterEvent, Happened, Position},
-    id::{AgentId, ClusterId, JobId, Namespace, RequestId, StageId},
+    id::{AgentId, ClusterId, JobId, Namespace, NodeId, RequestId, StageId},
     job::{InputSource, JobSpec, StageSpec},
     name::Name,
     weight::Weight,
 };
 
-use crate::stage::Stage;
+use crate::{members::Member, stage::Stage};
 
 /// Most jobs of a namespace that have not ended; more are refused.
 pub const MAX_ACTIVE_JOBS: u32 = 10_000;
@@ -44,6 +44,10 @@ pub struct ClusterState {
     pub applied: u64,
     /// The cluster's name; absent before its first command.
     pub cluster: Option<ClusterId>,
+    /// The masters.
+    pub members: OrdMap<NodeId, Member>,
+    /// The highest number that a master ever had: none is given twice.
+    pub last_node: u64,
     /// Time of the newest command, Unix milliseconds; never goes back.
     pub now_ms: u64,
     /// The number of jobs ever accepted.

@@ -1,9 +1,9 @@
-//! A whole cluster in one thread: one master, two agents and some clients, with a clock, a disk and
-//! a network that a seed decides. Faults strike, then it heals, and every job must end.
+//! A whole cluster in one thread: one, three or five masters, two agents and some clients, with
+//! clocks, disks and a network that a seed decides. Faults strike, then it heals, and every job must end.
 //!
 //! What is simulated is the shells; [`weir_master::control`] and [`weir_agent::session`] are the
-//! real ones. After every step the invariants are checked; a failing seed replays exactly. More
-//! than one master, and the store's own faults, are left out.
+//! real ones. After every step the invariants are checked; a failing seed replays exactly. The
+//! store's own faults are left out.
 
 mod random;
 
@@ -22,6 +22,10 @@ mod broken;
 mod world;
 
 mod master;
+
+mod peers;
+
+mod operations;
 
 mod agents;
 
@@ -50,6 +54,12 @@ pub enum Variant {
     OverwriteResults,
     /// Who has tasks that run at most once is forgotten.
     ForgetGrants,
+    /// A master's word whom it votes for is not written down.
+    ForgetVotes,
+    /// Any master shows what it knows, and says that this is all.
+    StaleReads,
+    /// A snapshot takes the place of the whole log, term and vote included.
+    SnapshotWithoutHardState,
 }
 
 /// What is kept of what happened.
@@ -79,7 +89,7 @@ pub struct Report {
 /// What a simulation is for: one in which some of these never happen proves little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
-    /// The master crashed.
+    /// A master crashed.
     MasterCrash,
     /// It lost writes that were not durable.
     LostWrite,
@@ -131,11 +141,31 @@ pub enum Fact {
     ReturnedOnce,
     /// A page outlived its agent's process, and brought results.
     KeptPage,
+    /// A master took the lead from another.
+    NewLeader,
+    /// Masters could not reach each other for a while.
+    Parted,
+    /// A message between masters was lost.
+    LostPeerMessage,
+    /// A master's state came as a snapshot of another.
+    Installed,
+    /// A master joined.
+    Joined,
+    /// One that had joined votes.
+    Promoted,
+    /// A master was removed.
+    Removed,
+    /// The lead was handed over.
+    Transferred,
+    /// A client read, and saw all it had to.
+    Read,
+    /// The same, of a master that does not lead.
+    FollowerRead,
 }
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 26] = [
+    pub const ALL: [Fact; 36] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -162,6 +192,16 @@ impl Fact {
         Fact::LostOnce,
         Fact::ReturnedOnce,
         Fact::KeptPage,
+        Fact::NewLeader,
+        Fact::Parted,
+        Fact::LostPeerMessage,
+        Fact::Installed,
+        Fact::Joined,
+        Fact::Promoted,
+        Fact::Removed,
+        Fact::Transferred,
+        Fact::Read,
+        Fact::FollowerRead,
     ];
 }
 

@@ -56,6 +56,21 @@ fn forgetting_who_has_a_task_that_runs_at_most_once_is_found() {
     is_found(Variant::ForgetGrants);
 }
 
+#[test]
+fn a_forgotten_vote_is_found() {
+    is_found(Variant::ForgetVotes);
+}
+
+#[test]
+fn a_stale_read_is_found() {
+    is_found(Variant::StaleReads);
+}
+
+#[test]
+fn a_snapshot_in_place_of_term_and_vote_is_found() {
+    is_found(Variant::SnapshotWithoutHardState);
+}
+
 /// Shows one seed, event by event, with `-- --nocapture`.
 #[test]
 fn replay() {

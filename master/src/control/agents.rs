@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_proto::{
     agent::{AgentDescription, AgentMessage, MasterMessage, SequencedPage},
     command::Change,
-    id::{AgentId, ClusterId, LeaseId},
+    id::{AgentId, LeaseId},
     lease::{Lease, LeaseMarks},
     page::Page,
     range::RangeSet,
@@ -263,7 +263,7 @@ impl Control {
         let Hello { agent: description, held, connection } = hello;
         let attached = table.attach(&self.state, description, connection, held, now_ms);
         let paused = table.paused_on(agent);
-        let cluster = self.state.cluster.unwrap_or(ClusterId(0));
+        let cluster = self.node.identity().cluster;
         let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
         actions.push(Action::ToAgent(session, welcome));
         self.sessions.tell(MasterMessage::Pause, paused, actions);

@@ -7,6 +7,8 @@ use std::{
 };
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use weir_proto::id::{ClusterId, NodeId};
+use weir_scheduler::members::Identity;
 
 use super::{Log, LogEntry, LogError, LogSnapshot, LogWrite, Recovered};
 
@@ -15,7 +17,7 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 
 /// The layout of the tables above.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// redb would take 1 GiB; the log is read once, at start.
 const CACHE_BYTES: usize = 16 << 20;
 
@@ -67,16 +69,45 @@ impl RedbLog {
         Ok(())
     }
 
+    /// Which master this log is of; nothing for a new one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn identity(&self) -> Result<Option<Identity>, LogError> {
+        self.read_identity().map_err(|source| failed("read", source))
+    }
+
+    fn read_identity(&self) -> Result<Option<Identity>, redb::Error> {
+        let numbers = self.database.begin_read()?.open_table(NUMBERS)?;
+        let cluster = numbers.get("cluster")?.map(|cluster| ClusterId(cluster.value()));
+        let node = numbers.get("node")?.map(|node| NodeId(node.value()));
+        Ok(cluster.zip(node).map(|(cluster, node)| Identity { cluster, node }))
+    }
+
+    /// Makes a new log that of a master; `begins` is what it begins with.
+    ///
+    /// # Errors
+    /// When it cannot be written; then it is still new.
+    pub fn identify(&self, identity: Identity, begins: &LogWrite) -> Result<(), LogError> {
+        self.store(begins, Some(identity)).map_err(|source| failed("write", source))
+    }
+
     fn read(&self) -> Result<Recovered, redb::Error> {
         read(&self.database)
     }
 
-    fn store(&self, write: &LogWrite) -> Result<(), redb::Error> {
+    fn store(&self, write: &LogWrite, identity: Option<Identity>) -> Result<(), redb::Error> {
         let transaction = self.database.begin_write()?;
         {
+            if let Some(Identity { cluster, node }) = identity {
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                numbers.insert("cluster", cluster.0)?;
+                numbers.insert("node", node.0)?;
+            }
             let mut entries = transaction.open_table(ENTRIES)?;
             if let Some(snapshot) = &write.snapshot {
-                entries.retain_in(..=snapshot.index, |_, _| false)?;
+                let replaced = if write.replaces_all { u64::MAX } else { snapshot.index };
+                entries.retain_in(..=replaced, |_, _| false)?;
                 let mut meta = transaction.open_table(META)?;
                 meta.insert("snapshot", &snapshot.metadata[..])?;
                 meta.insert("state", &snapshot.state[..])?;
@@ -107,7 +138,9 @@ fn read(database: &Database) -> Result<Recovered, redb::Error> {
     };
     let index = numbers.get("snapshot")?.map(|index| index.value());
     let snapshot = match (index, bytes("snapshot")?, bytes("state")?) {
-        (Some(index), Some(metadata), Some(state)) => Some(LogSnapshot { index, metadata, state }),
+        (Some(index), Some(metadata), Some(state)) => {
+            Some(LogSnapshot { index, metadata, state: state.into() })
+        }
         _ => None,
     };
     let mut entries = Vec::new();
@@ -137,7 +170,7 @@ impl Log for RedbLog {
     }
 
     fn write(&mut self, write: &LogWrite) -> Result<(), LogError> {
-        self.store(write).map_err(|source| failed("write", source))
+        self.store(write, None).map_err(|source| failed("write", source))
     }
 }
 
@@ -169,7 +202,7 @@ mod tests {
         let write = LogWrite {
             entries: vec![entry(1, 1), entry(2, 2)],
             hard_state: Some(vec![7]),
-            snapshot: None,
+            ..LogWrite::default()
         };
         RedbLog::open(directory.path()).expect("a new log").write(&write).expect("a write");
         let recovered =
@@ -186,12 +219,29 @@ mod tests {
         log.write(&LogWrite { entries, ..LogWrite::default() }).expect("a write");
         let entries = vec![entry(4, 2)];
         log.write(&LogWrite { entries, ..LogWrite::default() }).expect("a write");
-        let snapshot = LogSnapshot { index: 2, metadata: vec![1], state: vec![2] };
+        let snapshot = LogSnapshot { index: 2, metadata: vec![1], state: vec![2].into() };
         let write = LogWrite { snapshot: Some(snapshot.clone()), ..LogWrite::default() };
         log.write(&write).expect("a write");
         let recovered = log.recover().expect("its content");
         assert_eq!(recovered.entries, [entry(3, 1), entry(4, 2)]);
         assert_eq!(recovered.snapshot, Some(snapshot));
+    }
+
+    #[test]
+    fn a_peers_snapshot_leaves_no_entry_that_was_there_before() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut log = RedbLog::open(directory.path()).expect("a new log");
+        let entries = (1..=5).map(|index| entry(index, 1)).collect();
+        log.write(&LogWrite { entries, ..LogWrite::default() }).expect("a write");
+        let snapshot = LogSnapshot { index: 3, metadata: vec![1], state: vec![2].into() };
+        let entries = vec![entry(4, 2)];
+        let mut group = LogWrite { entries: vec![entry(6, 1)], ..LogWrite::default() };
+        let snapshot = Some(snapshot);
+        group.merge(LogWrite { snapshot, replaces_all: true, ..LogWrite::default() });
+        group.merge(LogWrite { entries, ..LogWrite::default() });
+        log.write(&group).expect("a write");
+        let recovered = log.recover().expect("its content");
+        assert_eq!(recovered.entries, [entry(4, 2)]);
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub(super) struct AgentHost {
     flakiness: u64,
     /// Pages on its disk.
     kept: BTreeMap<u64, (ClusterId, Vec<u8>)>,
-    /// Until when it cannot reach the master.
+    /// The master that it dials next.
+    master: usize,
+    /// Until when it cannot reach any master.
     pub(super) cut_off_until_us: u64,
 }
 
@@ -82,6 +84,7 @@ impl AgentHost {
             process: None,
             flakiness: random.pick(&[10, 100, 1_000]),
             kept: BTreeMap::new(),
+            master: 0,
             cut_off_until_us: 0,
         }
     }
@@ -201,16 +204,20 @@ impl World {
     }
 
     pub(super) fn dialled(&mut self, agent: usize, incarnation: u64) {
-        let reachable =
-            self.master.control.is_some() && self.now_us >= self.agents[agent].cut_off_until_us;
+        let master = self.agents[agent].master;
+        self.agents[agent].master = self.whom_to_ask(master);
+        let is_up = self.masters[master].control.is_some();
+        // Whoever dials a master that does not lead is mostly told so at once.
+        let is_told = !self.masters[master].leads() && !self.random.one_in(4);
+        let reachable = self.now_us >= self.agents[agent].cut_off_until_us;
         let Some(process) = self.agents[agent].life(incarnation) else { return };
-        if !reachable {
+        if !is_up || is_told || !reachable {
             return self.step_agent(agent, Event::Disconnected);
         }
-        let session = self.network.open();
+        let session = self.network.open(master);
         process.connection = Some(session);
         trace!(self, "agent {agent} connects: {session:?}");
-        self.session_opens(session);
+        self.session_opens(master, session);
         self.step_agent(agent, Event::Connected);
     }
 
@@ -373,8 +380,9 @@ impl World {
     fn check_kept(&mut self, agent: usize, seq: u64, page: &[u8]) {
         let Some(process) = &self.agents[agent].process else { return };
         let is_earlier = seq <= process.earlier;
-        let Some(state) = self.master.readable().filter(|_| is_earlier) else { return };
-        self.counts.add(Fact::KeptPage, observer::has_accepted(state, page).into());
+        let Some(state) = self.leaders_state().filter(|_| is_earlier) else { return };
+        let accepted = observer::has_accepted(state, page);
+        self.counts.add(Fact::KeptPage, accepted.into());
     }
 
     fn send_to_master(&mut self, agent: usize, message: AgentMessage) {

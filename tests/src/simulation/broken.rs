@@ -23,7 +23,11 @@ impl Variant {
     /// How a master of this variant applies commands; all are watched by the observer.
     pub(super) fn apply(self) -> Apply {
         match self {
-            Variant::Correct | Variant::AcknowledgeBeforeSync => {
+            Variant::Correct
+            | Variant::AcknowledgeBeforeSync
+            | Variant::ForgetVotes
+            | Variant::StaleReads
+            | Variant::SnapshotWithoutHardState => {
                 |state, command, index| observe(apply, state, command, index)
             }
             Variant::ApplyPagesTwice => {

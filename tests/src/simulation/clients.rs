@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use weir_master::control::{Answer, Refusal};
+use weir_master::control::{Answer, Control, Event, Refusal};
 use weir_proto::{
     digest::Digest,
     id::{JobId, StageId},
@@ -13,8 +13,8 @@ use weir_proto::{
 use weir_scheduler::state::{ClusterState, JobLife, MAX_AGENT_LOSSES};
 
 use super::{
-    Fact,
-    observer::{digest_of, verdict_result},
+    Fact, Variant,
+    observer::{self, digest_of, verdict_result},
     workload::{self, Plan},
     world::{Happening, World, trace},
 };
@@ -39,13 +39,46 @@ pub(super) enum Reply {
     TryAgain,
 }
 
+/// A question to a master that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Question {
+    Client {
+        job: usize,
+        ask: Ask,
+    },
+    Read(Look),
+    /// This machine is to become a master.
+    Join {
+        host: usize,
+    },
+    /// A yes is worth counting.
+    Operation(Fact),
+    /// Whatever the answer is.
+    Other,
+}
+
+/// Somebody looks at a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Look {
+    job: usize,
+    tasks: Vec<u32>,
+    /// Everything up to this log entry was committed when it was asked.
+    floor: u64,
+    /// What the client had learnt by then.
+    learnt: u64,
+}
+
 /// Whoever waits for one job, and what it was told.
 pub(super) struct Client {
     pub(super) plan: Plan,
     pub(super) told: Option<JobId>,
+    /// The master that it asks next.
+    master: usize,
     cancel: Cancel,
     ended: Option<JobLife>,
     done: u32,
+    /// Counts up whenever the client learns something.
+    learnt: u64,
     results: BTreeMap<u32, Digest>,
 }
 
@@ -61,9 +94,11 @@ impl Client {
         Client {
             plan,
             told: None,
+            master: 0,
             cancel: Cancel::NotAsked,
             ended: None,
             done: 0,
+            learnt: 0,
             results: BTreeMap::new(),
         }
     }
@@ -105,23 +140,25 @@ impl World {
             self.after(patience_us, Happening::ClientAsks { job, ask });
         }
         let lost = self.is_faulty() && self.random.one_in(20);
-        if self.master.control.is_some() && !lost {
-            let (boot, delay_us) = (self.master.boot, self.message_delay_us());
+        let master = self.clients[job].master;
+        self.clients[job].master = self.whom_to_ask(master);
+        if self.masters[master].control.is_some() && !lost {
+            let (boot, delay_us) = (self.masters[master].boot, self.message_delay_us());
             self.after(delay_us, Happening::Asked { boot, job, ask });
         }
     }
 
-    /// The master has an answer for a client, which may be lost on its way.
-    pub(super) fn answer_client(&mut self, job: usize, ask: Ask, answer: Answer) {
+    /// A master has an answer for a client, which may be lost on its way.
+    pub(super) fn answer_client(&mut self, master: usize, job: usize, ask: Ask, answer: Answer) {
         let reply = match (ask, answer) {
-            (_, Err(Refusal::NotLeader | Refusal::Busy)) => Reply::TryAgain,
-            (_, Err(Refusal::Rejected(why))) => panic!("client {job} is refused {ask:?}: {why}"),
+            (_, Err(Refusal::NotLeader(_) | Refusal::Busy)) => Reply::TryAgain,
+            (_, Err(why)) => panic!("client {job} is refused {ask:?}: {why}"),
             (Ask::Submit | Ask::SubmitAgain, Ok(id)) => {
                 Reply::Submitted(id.expect("a submission makes a job"))
             }
             (Ask::Cancel, Ok(_)) => {
                 let id = self.clients[job].told.expect("what is cancelled was told");
-                let state = self.master.control.as_ref().map(|control| control.state());
+                let state = self.masters[master].control.as_ref().map(|control| control.state());
                 let ended = state.and_then(|state| state.jobs.get(&id)).map(|job| !job.is_active());
                 assert_eq!(ended, Some(true), "{id} goes on although it was cancelled");
                 Reply::Cancelled
@@ -136,6 +173,7 @@ impl World {
     pub(super) fn client_hears(&mut self, job: usize, reply: Reply) {
         trace!(self, "client {job} hears {reply:?}");
         let client = &mut self.clients[job];
+        client.learnt += 1;
         match reply {
             Reply::TryAgain => {}
             Reply::Cancelled => {
@@ -162,23 +200,50 @@ impl World {
         self.after(next_us, Happening::ClientReads);
         let job = self.random.index(self.clients.len());
         let count = self.clients[job].plan.spec.stages[0].count;
-        let some: Vec<u32> =
+        let tasks: Vec<u32> =
             (0..TASKS_READ).map(|_| self.random.index(count as usize) as u32).collect();
-        self.read(job, some.into_iter());
+        let master = self.random.index(self.masters.len());
+        if self.masters[master].control.is_none() {
+            return;
+        }
+        let learnt = self.clients[job].learnt;
+        let question = Question::Read(Look { job, tasks, floor: observer::newest(), learnt });
+        if self.variant == Variant::StaleReads {
+            return self.answered(master, question, Ok(None));
+        }
+        self.ask(master, question, Event::Read);
+    }
+
+    /// A master says that its state shows everything that was committed when it was asked.
+    pub(super) fn reads(&mut self, master: usize, look: &Look) {
+        let state = self.masters[master].control.as_ref().map(Control::state);
+        let applied = state.map_or(0, |state| state.applied);
+        let floor = look.floor;
+        assert!(applied >= floor, "a read saw {applied}, and {floor} was committed before it");
+        self.counts.add(Fact::Read, 1);
+        if !self.masters[master].leads() {
+            self.counts.add(Fact::FollowerRead, 1);
+        }
+        // What was learnt while the answer was on its way may be newer than the answer.
+        if self.clients[look.job].learnt == look.learnt {
+            self.read(master, look.job, look.tasks.iter().copied());
+        }
     }
 
     /// Reads a whole job, which has ended.
-    pub(super) fn read_all(&mut self, job: usize) {
+    pub(super) fn read_all(&mut self, master: usize, job: usize) {
         let count = self.clients[job].plan.spec.stages[0].count;
-        self.read(job, 0..count);
+        self.read(master, job, 0..count);
         assert_eq!(self.clients[job].done, count, "client {job}'s job has ended");
         assert_eq!(self.clients[job].results.len(), count as usize);
     }
 
-    fn read(&mut self, job: usize, tasks: impl Iterator<Item = u32>) {
-        let client = &mut self.clients[job];
-        let (Some(id), Some(state)) = (client.told, self.master.readable()) else { return };
+    fn read(&mut self, master: usize, job: usize, tasks: impl Iterator<Item = u32>) {
+        let (client, master) = (&mut self.clients[job], &self.masters[master]);
+        let state = master.control.as_ref().map(Control::state);
+        let (Some(id), Some(state)) = (client.told, state) else { return };
         client.check_job(state);
+        client.learnt += 1;
         let body = &state.jobs[&id];
         let stage = &body.stages[0];
         assert!(stage.done.len() >= client.done, "{id} has fewer results than a client saw");
@@ -189,7 +254,7 @@ impl World {
         client.ended = Some(body.life).filter(|life| matches!(life, JobLife::Ended { .. }));
         let id = StageId { job: id, stage: 0 };
         for index in tasks {
-            let found = find_result(state, id, index, |digest| self.master.page(digest));
+            let found = find_result(state, id, index, |digest| master.page(digest));
             let told = client.results.get(&index);
             let Some(result) = found else {
                 assert_eq!(told, None, "{} had a result", id.task(index));

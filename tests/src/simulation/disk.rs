@@ -27,7 +27,8 @@ impl Log for Platter {
     fn write(&mut self, write: &LogWrite) -> Result<(), LogError> {
         let log = &mut self.0;
         if let Some(snapshot) = &write.snapshot {
-            log.entries.retain(|entry| entry.index > snapshot.index);
+            let all = write.replaces_all;
+            log.entries.retain(|entry| !all && entry.index > snapshot.index);
             log.snapshot = Some(snapshot.clone());
         }
         if let Some(first) = write.entries.first() {
@@ -43,7 +44,7 @@ impl Log for Platter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
     Written(u64),
-    Snapshot(u64),
+    Snapshot,
 }
 
 /// Writes on their way to the platter.
@@ -68,9 +69,12 @@ pub(super) struct CrashLoss {
 }
 
 impl Disk {
-    pub(super) fn new(random: &mut Random) -> Disk {
+    /// A disk whose log begins with this.
+    pub(super) fn new(random: &mut Random, begins: &LogWrite) -> Disk {
+        let mut platter = Platter::default();
+        platter.write(begins).expect("this log cannot fail");
         Disk {
-            platter: Platter::default(),
+            platter,
             queue: VecDeque::new(),
             syncing: None,
             slowest_us: random.pick(&[1_000, 30_000, 300_000]),
@@ -82,10 +86,12 @@ impl Disk {
         self.queue.push_back((Report::Written(number), write));
     }
 
-    pub(super) fn snapshot(&mut self, snapshot: LogSnapshot) {
-        let report = Report::Snapshot(snapshot.index);
-        let write = LogWrite { snapshot: Some(snapshot), ..LogWrite::default() };
-        self.queue.push_back((report, write));
+    /// Writes a snapshot; a broken one leaves nothing of the hard state.
+    pub(super) fn snapshot(&mut self, snapshot: LogSnapshot, forget_hard_state: bool) {
+        let hard_state = forget_hard_state.then(Vec::new);
+        let snapshot = Some(snapshot);
+        let write = LogWrite { snapshot, hard_state, ..LogWrite::default() };
+        self.queue.push_back((Report::Snapshot, write));
     }
 
     /// Begins to sync what waits, or a part of it; false when it is busy or nothing waits.
@@ -145,38 +151,38 @@ impl Disk {
 }
 
 impl World {
-    pub(super) fn begin_sync(&mut self) {
-        if !self.master.disk.begin(&mut self.random) {
+    pub(super) fn begin_sync(&mut self, master: usize) {
+        let host = &mut self.masters[master];
+        if !host.disk.begin(&mut self.random) {
             return;
         }
-        let boot = self.master.boot;
-        let delay_us = self.random.mostly_short(100, self.master.disk.slowest_us);
+        let boot = host.boot;
+        let delay_us = self.random.mostly_short(100, host.disk.slowest_us);
         self.after(delay_us, Happening::DiskSynced { boot });
         if self.is_faulty() && self.random.one_in(CRASH_IN_SYNC) {
             let crash_us = self.random.between(0, delay_us);
             let down_us = self.random.mostly_short(0, 3_000_000);
-            self.after(crash_us, Happening::Fault(Fault::MasterCrashes { down_us }));
+            self.after(crash_us, Happening::Fault(Fault::MasterCrashes { master, down_us }));
         }
     }
 
     pub(super) fn disk_synced(&mut self, boot: u64) {
-        if boot != self.master.boot {
-            return;
-        }
-        for report in self.master.disk.finish() {
+        let Some(master) = self.running(boot) else { return };
+        for report in self.masters[master].disk.finish() {
             // The broken one has said so already.
             let said = self.variant == Variant::AcknowledgeBeforeSync;
             if !(said && matches!(report, Report::Written(_))) {
-                self.disk_will_report(report);
+                self.disk_will_report(master, report);
             }
         }
-        self.begin_sync();
+        self.begin_sync(master);
     }
 
-    pub(super) fn disk_will_report(&mut self, report: Report) {
-        let boot = self.master.boot;
-        let at_us = (self.now_us + self.random.between(0, 300)).max(self.master.disk.reported_us);
-        self.master.disk.reported_us = at_us;
+    pub(super) fn disk_will_report(&mut self, master: usize, report: Report) {
+        let host = &mut self.masters[master];
+        let boot = host.boot;
+        let at_us = (self.now_us + self.random.between(0, 300)).max(host.disk.reported_us);
+        host.disk.reported_us = at_us;
         self.at(at_us, Happening::DiskReports { boot, report });
     }
 }

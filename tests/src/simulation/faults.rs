@@ -2,6 +2,7 @@
 
 use super::{
     Fact,
+    operations::Operation,
     world::{Happening, World, trace},
 };
 
@@ -11,14 +12,17 @@ const CRASH_AFTER_PROMISE: u64 = 120;
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fault {
-    MasterCrashes { down_us: u64 },
+    MasterCrashes { master: usize, down_us: u64 },
+    LeaderCrashes { down_us: u64 },
+    MastersAreParted { one_way: bool, for_us: u64 },
+    MastersChange(Operation),
     AgentCrashes { agent: usize, down_us: u64, notice_us: u64 },
     ConnectionBreaks { agent: usize },
     AgentIsCutOff { agent: usize, for_us: u64 },
     AgentIsStopped { agent: usize },
     AgentIsDrained { agent: usize, draining: bool },
     TasksArePaused { most: u32, paused: bool },
-    ClockJumps { ms: u64 },
+    ClockJumps { master: usize, ms: u64 },
 }
 
 impl World {
@@ -32,8 +36,19 @@ impl World {
 
     fn draw_fault(&mut self) -> Fault {
         let agent = self.random.index(self.agents.len());
-        match self.random.between(0, 16) {
-            0..=2 => Fault::MasterCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
+        let master = self.random.index(self.masters.len());
+        match self.random.between(0, 22) {
+            0 => Fault::MasterCrashes { master, down_us: self.random.mostly_short(0, 10_000_000) },
+            1..=2 => Fault::LeaderCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
+            17..=19 => Fault::MastersAreParted {
+                one_way: self.random.one_in(3),
+                for_us: self.random.between(100_000, 8_000_000),
+            },
+            20..=22 => Fault::MastersChange(self.random.pick(&[
+                Operation::Add,
+                Operation::Remove,
+                Operation::Transfer,
+            ])),
             3..=4 => Fault::AgentCrashes {
                 agent,
                 down_us: self.random.mostly_short(1_000, 15_000_000),
@@ -48,14 +63,24 @@ impl World {
                 most: self.random.pick(&[0, 0, 1, 3, 100]),
                 paused: !self.random.one_in(3),
             },
-            _ => Fault::ClockJumps { ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]) },
+            _ => Fault::ClockJumps {
+                master,
+                ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]),
+            },
         }
     }
 
     pub(super) fn strike(&mut self, fault: Fault) {
         trace!(self, "fault: {fault:?}");
         match fault {
-            Fault::MasterCrashes { down_us } => self.master_crashes(down_us),
+            Fault::MasterCrashes { master, down_us } => self.master_crashes(master, down_us),
+            Fault::LeaderCrashes { down_us } => {
+                if let Some(master) = self.leader() {
+                    self.master_crashes(master, down_us);
+                }
+            }
+            Fault::MastersAreParted { one_way, for_us } => self.part_masters(one_way, for_us),
+            Fault::MastersChange(operation) => self.operate(operation),
             Fault::AgentCrashes { agent, down_us, notice_us } => {
                 self.agent_crashes(agent, down_us, notice_us);
             }
@@ -68,19 +93,19 @@ impl World {
             Fault::AgentIsStopped { agent } => self.agent_is_stopped(agent),
             Fault::AgentIsDrained { agent, draining } => self.drain(agent, draining),
             Fault::TasksArePaused { most, paused } => self.pause(most, paused),
-            Fault::ClockJumps { ms } => {
-                self.master.clock_ahead_ms += ms;
+            Fault::ClockJumps { master, ms } => {
+                self.masters[master].clock_ahead_ms += ms;
                 self.counts.add(Fact::ClockJump, 1);
             }
         }
     }
 
-    /// The master has just promised something: the moment at which a crash tells most.
-    pub(super) fn maybe_crash_after_promise(&mut self) {
+    /// A master has just promised something: the moment at which a crash tells most.
+    pub(super) fn maybe_crash_after_promise(&mut self, master: usize) {
         if self.is_faulty() && self.random.one_in(CRASH_AFTER_PROMISE) {
             let delay_us = self.random.between(0, 1_000);
             let down_us = self.random.mostly_short(0, 3_000_000);
-            self.after(delay_us, Happening::Fault(Fault::MasterCrashes { down_us }));
+            self.after(delay_us, Happening::Fault(Fault::MasterCrashes { master, down_us }));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The master's shell in a simulation: [`Control`] with a simulated disk, clock and sessions, and
+//! The masters' shells in a simulation: [`Control`] with a simulated disk, clock and sessions, and
 //! what must hold after each of its steps.
 
 use std::{
@@ -7,22 +7,22 @@ use std::{
 };
 
 use weir_master::{
-    control::{Action, Control, Event, SessionId, TICK_MS, Ticket},
-    log::LogSnapshot,
+    control::{Action, Answer, Control, Event, SessionId, TICK_MS, Ticket},
+    log::{LogSnapshot, LogWrite},
+    node::begin,
 };
 use weir_proto::{
     agent::{AgentMessage, MasterMessage},
     command::Change,
     digest::Digest,
-    id::{JobId, NodeId},
-    range::{RangeSet, TaskRange},
+    id::{ClusterId, NodeId},
     wire,
 };
-use weir_scheduler::{explain::explain, snapshot, state::ClusterState};
+use weir_scheduler::{explain::explain, members::Identity, snapshot, state::ClusterState};
 
 use super::{
     Fact, Variant,
-    clients::Ask,
+    clients::{Ask, Question},
     disk::{Disk, Report},
     network::Way,
     observer,
@@ -30,18 +30,22 @@ use super::{
     world::{Happening, World, trace},
 };
 
-/// Where the master's clock begins, Unix milliseconds.
+/// Where masters' clocks begin, Unix milliseconds.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 /// Most proposals under way: some for each client and stage, and one for each page message that a slow
 /// network delivers at once.
 const MAX_PROPOSALS: usize = 256;
 /// Most leases out: two agents of at most four cores, and no task takes less than a quarter.
 const MAX_LEASES: usize = 32;
+/// Machines that are no masters at first.
+const SPARES: u64 = 2;
 /// Most writes that are not durable.
 const MAX_WRITES: usize = 256;
 
 /// A master's machine: the process may come and go, the disk stays.
 pub(super) struct MasterHost {
+    /// Which master it is; nothing before it has joined.
+    pub(super) identity: Option<Identity>,
     pub(super) control: Option<Control>,
     /// This life of the process; 0 while it is down.
     pub(super) boot: u64,
@@ -50,49 +54,63 @@ pub(super) struct MasterHost {
     snapshot_entries: u64,
     /// Sessions that it may send in.
     sessions: BTreeSet<SessionId>,
-    tickets: BTreeMap<Ticket, (usize, Ask)>,
+    questions: BTreeMap<Ticket, Question>,
     last_ticket: u64,
-    pages: Pages,
+    pub(super) pages: Pages,
     /// Whether this life has become leader.
     has_led: bool,
+    /// It has joined, and does not vote yet.
+    pub(super) is_learner: bool,
+    /// The newest term that it has told anybody of.
+    pub(super) told_term: u64,
 }
 
 /// Pages between their commit and the next snapshot, and the store.
 #[derive(Default)]
-struct Pages {
-    recent: BTreeMap<Digest, Vec<u8>>,
-    store: BTreeMap<Digest, Vec<u8>>,
+pub(super) struct Pages {
+    pub(super) recent: BTreeMap<Digest, Vec<u8>>,
+    pub(super) store: BTreeMap<Digest, Vec<u8>>,
     /// Those that the snapshot under way makes superfluous among the recent.
     snapshot: Vec<Digest>,
 }
 
 impl MasterHost {
-    pub(super) fn new(random: &mut Random) -> MasterHost {
+    /// The masters that a cluster begins with, and machines that may join it.
+    pub(super) fn cluster(random: &mut Random) -> Vec<MasterHost> {
+        let count = random.pick(&[1, 1, 3, 3, 3, 5]);
+        let cluster = ClusterId(random.id());
+        let begins = begin((0..count).map(|host| (NodeId(host + 1), address_of(host as usize))));
+        let nothing = LogWrite::default();
+        let hosts = (0..count + SPARES).map(|host| {
+            let of_first = host < count;
+            let mut master = MasterHost::new(random, if of_first { &begins } else { &nothing });
+            master.identity = of_first.then_some(Identity { cluster, node: NodeId(host + 1) });
+            master
+        });
+        hosts.collect()
+    }
+
+    fn new(random: &mut Random, begins: &LogWrite) -> MasterHost {
         MasterHost {
+            identity: None,
             control: None,
             boot: 0,
             clock_ahead_ms: 0,
-            disk: Disk::new(random),
+            disk: Disk::new(random, begins),
             snapshot_entries: random.between(5, 120),
             sessions: BTreeSet::new(),
-            tickets: BTreeMap::new(),
+            questions: BTreeMap::new(),
             last_ticket: 0,
             pages: Pages::default(),
             has_led: false,
+            is_learner: false,
+            told_term: 0,
         }
     }
 
-    /// Nothing is under way, nothing is lent.
-    pub(super) fn is_idle(&self) -> bool {
-        self.control.as_ref().is_some_and(|control| {
-            control.proposals() == 0
-                && control.table().is_some_and(|table| table.leases().is_empty())
-        })
-    }
-
-    /// The state, once it is as new as any that a client has seen.
-    pub(super) fn readable(&self) -> Option<&ClusterState> {
-        self.control.as_ref().filter(|control| control.table().is_some()).map(Control::state)
+    /// Whether it acts as leader; it may have been deposed.
+    pub(super) fn leads(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.table().is_some())
     }
 
     pub(super) fn page(&self, digest: Digest) -> Option<&[u8]> {
@@ -101,11 +119,19 @@ impl MasterHost {
     }
 }
 
+/// Where a machine is reached.
+pub(super) fn address_of(host: usize) -> String {
+    format!("machine-{host}:7400")
+}
+
 impl fmt::Display for MasterHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(control) = &self.control else { return f.write_str("the master is down") };
-        let Some(table) = control.table() else { return f.write_str("the master does not lead") };
-        write!(f, "{} proposals, {} leases", control.proposals(), table.leases().len())?;
+        let Some(Identity { node, .. }) = self.identity else { return f.write_str("a spare") };
+        let Some(control) = &self.control else { return write!(f, "{node} is down") };
+        let (role, term) = (control.role(), control.term());
+        write!(f, "{node} is a {role:?} of term {term}, applied {}", control.state().applied)?;
+        let Some(table) = control.table() else { return Ok(()) };
+        write!(f, ", {} proposals, {} leases", control.proposals(), table.leases().len())?;
         for (id, queue) in table.stages() {
             let why = explain(control.state(), table, *id);
             write!(f, ", {id} waits: {:?} {why:?}", queue.waiting.ranges())?;
@@ -117,209 +143,236 @@ impl fmt::Display for MasterHost {
 }
 
 impl World {
-    fn unix_ms(&self) -> u64 {
-        EPOCH_MS + self.now_us / 1_000 + self.master.clock_ahead_ms
+    fn unix_ms(&self, master: usize) -> u64 {
+        EPOCH_MS + self.now_us / 1_000 + self.masters[master].clock_ahead_ms
     }
 
-    pub(super) fn master_starts(&mut self) {
-        if self.master.control.is_some() {
-            return;
+    /// The master that is in this life.
+    pub(super) fn running(&self, boot: u64) -> Option<usize> {
+        self.masters.iter().position(|master| master.boot == boot && master.control.is_some())
+    }
+
+    /// The newest leader that is up.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leaders = (0..self.masters.len()).filter(|master| self.masters[*master].leads());
+        leaders.max_by_key(|master| self.masters[*master].control.as_ref().map(Control::term))
+    }
+
+    /// What the leader has applied.
+    pub(super) fn leaders_state(&self) -> Option<&ClusterState> {
+        self.leader().and_then(|leader| self.masters[leader].control.as_ref()).map(Control::state)
+    }
+
+    /// Whom somebody asks after this master: the leader, if that one can be asked and knows.
+    pub(super) fn whom_to_ask(&mut self, master: usize) -> usize {
+        let control = self.masters[master].control.as_ref();
+        if self.masters[master].leads() && !self.random.one_in(20) {
+            return master;
         }
-        let recovered = self.master.disk.recover();
+        let node = control.and_then(Control::leader).map(|leader| leader.node);
+        let host = node.and_then(|node| self.host_of(node));
+        host.unwrap_or_else(|| self.random.index(self.masters.len()))
+    }
+
+    pub(super) fn master_starts(&mut self, master: usize) {
+        let host = &mut self.masters[master];
+        let Some(identity) = host.identity.filter(|_| host.control.is_none()) else { return };
+        let recovered = host.disk.recover();
         let boot = self.random.id();
-        trace!(self, "master starts with {} entries", recovered.entries.len());
-        let control = Control::new(NodeId(1), &recovered, boot, self.variant.apply());
+        trace!(self, "{} starts with {} entries", identity.node, recovered.entries.len());
+        let control = Control::new(identity, &recovered, boot, self.variant.apply());
         let mut control = control.expect("a master starts from its own log");
-        control.snapshot_after(self.master.snapshot_entries);
-        self.master.control = Some(control);
-        self.master.boot = boot;
-        self.master.has_led = false;
+        control.snapshot_after(host.snapshot_entries);
+        control.advertise(address_of(master));
+        let (node, term) = (identity.node, control.term());
+        assert!(term >= host.told_term, "{node} is back in term {term}, not {}", host.told_term);
+        host.control = Some(control);
+        host.boot = boot;
+        host.has_led = false;
         self.after(0, Happening::MasterTicks { boot });
     }
 
-    pub(super) fn master_crashes(&mut self, down_us: u64) {
-        if self.master.control.take().is_none() {
+    pub(super) fn master_crashes(&mut self, master: usize, down_us: u64) {
+        let host = &mut self.masters[master];
+        if host.control.take().is_none() {
             return;
         }
-        let loss = self.master.disk.crash(&mut self.random);
-        trace!(self, "master crashes, {loss:?}, back in {down_us} us");
+        let loss = host.disk.crash(&mut self.random);
+        trace!(self, "machine {master} crashes, {loss:?}, back in {down_us} us");
         self.counts.add(Fact::MasterCrash, 1);
         self.counts.add(Fact::LostWrite, u64::from(loss.lost));
         self.counts.add(Fact::UnreportedWrite, u64::from(loss.unreported));
-        self.master.boot = 0;
-        self.master.pages.recent.clear();
-        self.master.tickets.clear();
-        self.master.sessions.clear();
+        host.boot = 0;
+        host.pages.recent.clear();
+        host.questions.clear();
+        host.sessions.clear();
         for agent in 0..self.agents.len() {
-            self.connection_loses_master(agent);
+            self.connection_loses_master(agent, master);
         }
-        self.after(down_us, Happening::MasterStarts);
+        self.after(down_us, Happening::MasterStarts { master });
     }
 
     pub(super) fn master_ticks(&mut self, boot: u64) {
-        if boot != self.master.boot {
-            return;
-        }
-        self.step_master(Event::Tick);
-        if !self.is_faulty() {
-            self.resume_all();
+        let Some(master) = self.running(boot) else { return };
+        self.step_master(master, Event::Tick);
+        if !self.is_faulty() && self.masters[master].leads() {
+            self.resume_all(master);
         }
         self.after(TICK_MS * 1_000, Happening::MasterTicks { boot });
     }
 
     pub(super) fn disk_reports(&mut self, boot: u64, report: Report) {
-        if boot != self.master.boot {
-            return;
-        }
-        trace!(self, "disk reports {report:?}");
+        let Some(master) = self.running(boot) else { return };
+        trace!(self, "disk {master} reports {report:?}");
         match report {
-            Report::Written(number) => self.step_master(Event::Persisted(number)),
-            Report::Snapshot(index) => {
+            Report::Written(number) => self.step_master(master, Event::Persisted(number)),
+            Report::Snapshot => {
                 self.counts.add(Fact::Snapshot, 1);
-                for digest in std::mem::take(&mut self.master.pages.snapshot) {
-                    self.master.pages.recent.remove(&digest);
+                let pages = &mut self.masters[master].pages;
+                for digest in std::mem::take(&mut pages.snapshot) {
+                    pages.recent.remove(&digest);
                 }
-                self.step_master(Event::SnapshotPersisted(index));
+                self.step_master(master, Event::SnapshotPersisted);
             }
         }
     }
 
     pub(super) fn snapshot_encoded(&mut self, boot: u64, state: &ClusterState, metadata: Vec<u8>) {
-        if boot != self.master.boot {
-            return;
-        }
+        let Some(master) = self.running(boot) else { return };
         if self.is_faulty() && self.random.one_in(8) {
-            return self.step_master(Event::SnapshotFailed);
+            return self.step_master(master, Event::SnapshotFailed);
         }
-        let pages = &mut self.master.pages;
+        let pages = &mut self.masters[master].pages;
         pages.store.extend(pages.recent.clone());
         pages.snapshot = pages.recent.keys().copied().collect();
-        let (index, state) = (state.applied, snapshot::encode(state));
-        self.step_master(Event::SnapshotEncoded(LogSnapshot { index, metadata, state }));
+        let (index, state) = (state.applied, snapshot::encode(state).into());
+        let snapshot = LogSnapshot { index, metadata, state };
+        self.step_master(master, Event::SnapshotEncoded(snapshot));
     }
 
     pub(super) fn master_receives(&mut self, session: SessionId, message: AgentMessage) {
-        if self.network.arrives(session, Way::ToMaster) && self.master.control.is_some() {
-            trace!(self, "master hears {session:?} {message:?}");
-            self.step_master(Event::FromAgent(session, message));
+        let master = self.network.master_of(session);
+        let arrives = self.network.arrives(session, Way::ToMaster);
+        if let Some(master) = master.filter(|_| arrives) {
+            trace!(self, "machine {master} hears {session:?} {message:?}");
+            self.step_master(master, Event::FromAgent(session, message));
         }
     }
 
     pub(super) fn master_notices(&mut self, session: SessionId) {
-        trace!(self, "master notices the end of {session:?}");
+        trace!(self, "a master notices the end of {session:?}");
+        let master = self.network.master_of(session);
         self.network.noticed(session, Way::ToMaster);
-        self.master.sessions.remove(&session);
         self.close_to_agent(session);
-        self.step_master(Event::AgentClosed(session));
+        if let Some(master) = master {
+            self.masters[master].sessions.remove(&session);
+            self.step_master(master, Event::AgentClosed(session));
+        }
     }
 
-    /// An agent has dialled the master, which is up.
-    pub(super) fn session_opens(&mut self, session: SessionId) {
-        self.master.sessions.insert(session);
+    /// An agent has dialled a master, which is up.
+    pub(super) fn session_opens(&mut self, master: usize, session: SessionId) {
+        self.masters[master].sessions.insert(session);
     }
 
     /// A client's request arrives.
     pub(super) fn asked(&mut self, boot: u64, job: usize, ask: Ask) {
-        if boot != self.master.boot {
-            return;
-        }
-        self.master.last_ticket += 1;
-        let ticket = Ticket(self.master.last_ticket);
-        self.master.tickets.insert(ticket, (job, ask));
-        trace!(self, "master is asked by client {job} for {ask:?}");
+        let Some(master) = self.running(boot) else { return };
+        trace!(self, "machine {master} is asked by client {job} for {ask:?}");
         let client = &self.clients[job];
-        self.step_master(match (ask, client.told) {
-            (Ask::Cancel, Some(id)) => Event::Client(ticket, Change::CancelJob(id)),
+        let change = match (ask, client.told) {
+            (Ask::Cancel, Some(id)) => Change::CancelJob(id),
             _ => {
                 let (request, spec) = (client.plan.request, client.plan.spec.clone());
-                Event::Client(ticket, Change::SubmitJob { request, spec })
+                Change::SubmitJob { request, spec }
             }
-        });
-    }
-
-    /// Somebody wants an agent to leave, or to go on after all; the answer is not waited for.
-    pub(super) fn drain(&mut self, agent: usize, draining: bool) {
-        self.master.last_ticket += 1;
-        let change = Change::DrainAgent { agent: self.agents[agent].id, draining };
-        self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
-    }
-
-    /// Somebody lets the last tasks of an active job stand still, or go on; 0 means all.
-    pub(super) fn pause(&mut self, most: u32, paused: bool) {
-        let Some(state) = self.master.readable() else { return };
-        let active: Vec<JobId> = state.active.iter().copied().collect();
-        if active.is_empty() {
-            return;
-        }
-        let job = self.random.pick(&active);
-        let count = self.master.readable().map_or(0, |state| state.jobs[&job].tasks());
-        let tasks = match most {
-            0 => RangeSet::new(),
-            most => RangeSet::from_iter([TaskRange::new(count.saturating_sub(most), count)]),
         };
-        self.master.last_ticket += 1;
-        let change = Change::PauseTasks { job, tasks, paused };
-        self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+        let question = Question::Client { job, ask };
+        self.ask(master, question, |ticket| Event::Client(ticket, change));
     }
 
-    /// Whoever paused a job lets it go on in the end.
-    fn resume_all(&mut self) {
-        let Some(state) = self.master.readable() else { return };
-        let paused = |job: &JobId| state.jobs[job].stages.iter().any(|s| !s.paused.is_empty());
-        let paused: Vec<JobId> = state.active.iter().copied().filter(paused).collect();
-        for job in paused {
-            self.master.last_ticket += 1;
-            let change = Change::PauseTasks { job, tasks: RangeSet::new(), paused: false };
-            self.step_master(Event::Client(Ticket(self.master.last_ticket), change));
+    /// Somebody asks a master something.
+    pub(super) fn ask(
+        &mut self,
+        master: usize,
+        question: Question,
+        event: impl FnOnce(Ticket) -> Event,
+    ) {
+        let host = &mut self.masters[master];
+        host.last_ticket += 1;
+        let ticket = Ticket(host.last_ticket);
+        host.questions.insert(ticket, question);
+        self.step_master(master, event(ticket));
+    }
+
+    /// A master answers.
+    pub(super) fn answered(&mut self, master: usize, question: Question, answer: Answer) {
+        match question {
+            Question::Client { job, ask } => {
+                trace!(self, "machine {master} answers client {job}: {ask:?} {answer:?}");
+                self.answer_client(master, job, ask, answer);
+                self.maybe_crash_after_promise(master);
+            }
+            Question::Read(look) => {
+                if answer.is_ok() {
+                    self.reads(master, &look);
+                }
+            }
+            Question::Join { host } => {
+                if answer.is_ok() {
+                    self.joined(master, host);
+                }
+            }
+            Question::Operation(fact) => self.counts.add(fact, answer.is_ok().into()),
+            Question::Other => {}
         }
     }
 
-    fn step_master(&mut self, event: Event) {
-        let now_ms = self.unix_ms();
-        let Some(control) = &mut self.master.control else { return };
+    pub(super) fn step_master(&mut self, master: usize, event: Event) {
+        let now_ms = self.unix_ms(master);
+        let host = &mut self.masters[master];
+        let Some(control) = &mut host.control else { return };
         let actions = control.step(event, now_ms);
         // Before anybody is told of a page, it can be read.
         for action in &actions {
             if let Action::KeepPage { digest, bytes, .. } = action {
-                self.master.pages.recent.insert(*digest, bytes.clone());
+                host.pages.recent.insert(*digest, bytes.clone());
             }
         }
         for action in actions {
-            self.do_for_master(action);
+            self.do_for_master(master, action);
         }
-        self.begin_sync();
-        self.check_master();
+        self.begin_sync(master);
+        self.check_master(master);
     }
 
-    fn do_for_master(&mut self, action: Action) {
+    fn do_for_master(&mut self, master: usize, action: Action) {
         match action {
-            Action::Persist(number, write) => {
-                self.master.disk.write(number, write);
-                if self.variant == Variant::AcknowledgeBeforeSync {
-                    self.disk_will_report(Report::Written(number));
-                }
+            Action::Persist(number, write) => self.write(master, number, write),
+            Action::PersistSnapshot(snapshot) => {
+                let forget = self.variant == Variant::SnapshotWithoutHardState;
+                self.masters[master].disk.snapshot(snapshot, forget);
             }
-            Action::PersistSnapshot(snapshot) => self.master.disk.snapshot(snapshot),
             Action::EncodeSnapshot { state, metadata } => {
-                let (boot, state) = (self.master.boot, Box::new(state));
+                let (boot, state) = (self.masters[master].boot, Box::new(state));
                 let delay_us = self.random.between(10, 50_000);
                 self.after(delay_us, Happening::SnapshotEncoded { boot, state, metadata });
             }
             Action::Answer(ticket, answer) => {
-                if let Some((job, ask)) = self.master.tickets.remove(&ticket) {
-                    trace!(self, "master answers client {job}: {ask:?} {answer:?}");
-                    self.answer_client(job, ask, answer);
-                    self.maybe_crash_after_promise();
+                if let Some(question) = self.masters[master].questions.remove(&ticket) {
+                    self.answered(master, question, answer);
                 }
             }
-            Action::ToAgent(session, message) => self.send_to_agent(session, message),
+            Action::ToPeer(message) => self.send_to_peer(master, message),
+            Action::FetchPages { message, pages } => self.fetch_pages(master, message, pages),
+            Action::Strange(why) => panic!("machine {master} finds a peer strange: {why}"),
+            Action::ToAgent(session, message) => self.send_to_agent(master, session, message),
             Action::CloseSession(session, why) => {
-                trace!(self, "master closes {session:?}: {why}");
-                self.master.sessions.remove(&session);
+                trace!(self, "machine {master} closes {session:?}: {why}");
+                self.masters[master].sessions.remove(&session);
                 self.close_to_agent(session);
             }
-            Action::Halt(malformed) => panic!("the master halts: {malformed}"),
-            Action::ToPeer(..) => panic!("there is no peer"),
+            Action::Halt(malformed) => panic!("machine {master} halts: {malformed}"),
             Action::KeepPage { .. }
             | Action::JobChanged(_)
             | Action::Live(_)
@@ -327,8 +380,22 @@ impl World {
         }
     }
 
-    fn send_to_agent(&mut self, session: SessionId, message: MasterMessage) {
-        if !self.master.sessions.contains(&session) {
+    fn write(&mut self, master: usize, number: u64, mut write: LogWrite) {
+        if write.replaces_all {
+            self.counts.add(Fact::Installed, 1);
+            let control = self.masters[master].control.as_ref().expect("it has just acted");
+            observer::check_installed(control.state());
+        } else if write.entries.is_empty() && self.variant == Variant::ForgetVotes {
+            write.hard_state = None;
+        }
+        self.masters[master].disk.write(number, write);
+        if self.variant == Variant::AcknowledgeBeforeSync {
+            self.disk_will_report(master, Report::Written(number));
+        }
+    }
+
+    fn send_to_agent(&mut self, master: usize, session: SessionId, message: MasterMessage) {
+        if !self.masters[master].sessions.contains(&session) {
             return;
         }
         let parsed = MasterMessage::try_from(wire::MasterMessage::from(message.clone()));
@@ -350,19 +417,21 @@ impl World {
         }
         self.counts.add(Fact::RepeatedGrants, u64::from(repeat));
         if is_stored {
-            self.maybe_crash_after_promise();
+            self.maybe_crash_after_promise(master);
         }
     }
 
-    fn check_master(&mut self) {
-        let Some(control) = &self.master.control else { return };
+    fn check_master(&mut self, master: usize) {
+        self.check_leader(master);
+        let host = &mut self.masters[master];
+        let Some(control) = &host.control else { return };
         assert!(control.proposals() <= MAX_PROPOSALS, "{} proposals", control.proposals());
-        assert!(self.master.disk.waiting() <= MAX_WRITES, "writes pile up");
+        assert!(host.disk.waiting() <= MAX_WRITES, "writes pile up");
         let Some(table) = control.table() else { return };
         table.check_invariants(control.state());
         assert!(table.leases().len() <= MAX_LEASES, "{} leases", table.leases().len());
-        if !std::mem::replace(&mut self.master.has_led, true) {
-            trace!(self, "master leads after applying {}", control.state().applied);
+        if !std::mem::replace(&mut host.has_led, true) {
+            trace!(self, "machine {master} leads after applying {}", control.state().applied);
             observer::check_nothing_lost(control.state());
             self.clients.iter().for_each(|client| client.check_job(control.state()));
         }

@@ -23,6 +23,7 @@ pub(super) struct Network {
 /// A connection that at least one end has not given up.
 #[derive(Default)]
 struct Connection {
+    master: usize,
     to_master: Stream,
     to_agent: Stream,
 }
@@ -46,11 +47,16 @@ struct Stream {
 }
 
 impl Network {
-    pub(super) fn open(&mut self) -> SessionId {
+    pub(super) fn open(&mut self, master: usize) -> SessionId {
         self.last += 1;
         let session = SessionId(self.last);
-        self.connections.insert(session, Connection::default());
+        self.connections.insert(session, Connection { master, ..Connection::default() });
         session
+    }
+
+    /// The master at one end.
+    pub(super) fn master_of(&self, session: SessionId) -> Option<usize> {
+        self.connections.get(&session).map(|connection| connection.master)
     }
 
     /// When a message that is sent now arrives; `None` when the stream is closed.
@@ -147,8 +153,11 @@ impl World {
     }
 
     /// The master's process is gone; what it sent last may still arrive.
-    pub(super) fn connection_loses_master(&mut self, agent: usize) {
+    pub(super) fn connection_loses_master(&mut self, agent: usize, master: usize) {
         let Some(session) = self.agents[agent].connection() else { return };
+        if self.network.master_of(session) != Some(master) {
+            return;
+        }
         if self.random.one_in(2) {
             self.network.cut(session, Way::ToAgent);
         }

@@ -5,11 +5,11 @@ use std::{
     fmt,
 };
 
-use weir_master::control::SessionId;
+use weir_master::{control::SessionId, node::PeerMessage};
 use weir_proto::{
     agent::{AgentMessage, MasterMessage},
     digest::Digest,
-    id::{LeaseId, TaskId},
+    id::{LeaseId, NodeId, TaskId},
 };
 use weir_scheduler::state::ClusterState;
 
@@ -23,6 +23,7 @@ use super::{
     master::MasterHost,
     network::Network,
     observer,
+    peers::Peers,
     random::Random,
     workload,
 };
@@ -36,11 +37,14 @@ const AGENTS: usize = 2;
 
 /// Something that is to happen.
 pub(super) enum Happening {
-    MasterStarts,
+    MasterStarts { master: usize },
     MasterTicks { boot: u64 },
     DiskSynced { boot: u64 },
     DiskReports { boot: u64, report: disk::Report },
     SnapshotEncoded { boot: u64, state: Box<ClusterState>, metadata: Vec<u8> },
+    ToPeer { message: PeerMessage },
+    PagesFetched { boot: u64, message: PeerMessage, pages: Vec<Digest> },
+    PeerLost { boot: u64, peer: NodeId },
     ToMaster(SessionId, AgentMessage),
     ToAgent(SessionId, MasterMessage),
     MasterNotices(SessionId),
@@ -66,7 +70,9 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) counts: Counts,
-    pub(super) master: MasterHost,
+    /// Those that are or were masters, or may become some.
+    pub(super) masters: Vec<MasterHost>,
+    pub(super) peers: Peers,
     pub(super) agents: Vec<AgentHost>,
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
@@ -118,7 +124,8 @@ impl World {
             now_us: 0,
             trace: Trace { tracing, hasher: blake3::Hasher::new() },
             counts: Counts::default(),
-            master: MasterHost::new(&mut random),
+            masters: MasterHost::cluster(&mut random),
+            peers: Peers::default(),
             agents,
             network: Network::default(),
             clients: plans,
@@ -128,7 +135,12 @@ impl World {
             scheduled: 0,
             random,
         };
-        world.at(0, Happening::MasterStarts);
+        for master in 0..world.masters.len() {
+            if world.masters[master].identity.is_some() {
+                let start = world.random.mostly_short(0, 3_000_000);
+                world.at(start, Happening::MasterStarts { master });
+            }
+        }
         for agent in 0..AGENTS {
             let start = world.random.between(0, 500_000);
             world.at(start, Happening::AgentStarts(agent));
@@ -181,13 +193,18 @@ impl World {
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::MasterStarts => self.master_starts(),
+            Happening::MasterStarts { master } => self.master_starts(master),
             Happening::MasterTicks { boot } => self.master_ticks(boot),
             Happening::DiskSynced { boot } => self.disk_synced(boot),
             Happening::DiskReports { boot, report } => self.disk_reports(boot, report),
             Happening::SnapshotEncoded { boot, state, metadata } => {
                 self.snapshot_encoded(boot, &state, metadata);
             }
+            Happening::ToPeer { message } => self.peer_receives(message),
+            Happening::PagesFetched { boot, message, pages } => {
+                self.pages_fetched(boot, message, &pages);
+            }
+            Happening::PeerLost { boot, peer } => self.peer_lost(boot, peer),
             Happening::ToMaster(session, message) => self.master_receives(session, message),
             Happening::ToAgent(session, message) => self.agent_receives(session, message),
             Happening::MasterNotices(session) => self.master_notices(session),
@@ -230,33 +247,36 @@ impl World {
 
     fn is_over(&self) -> bool {
         self.clients.iter().all(|client| client.is_content())
-            && self.master.is_idle()
+            && self.masters_are_idle()
             && self.agents.iter().all(AgentHost::is_idle)
             && self.is_every_speed_known()
     }
 
     fn is_every_speed_known(&self) -> bool {
-        let Some(control) = &self.master.control else { return false };
-        self.agents.iter().all(|agent| agent.is_speed_known_to(control.state()))
+        let Some(state) = self.leaders_state() else { return false };
+        self.agents.iter().all(|agent| agent.is_speed_known_to(state))
     }
 
     fn what_is_stuck(&self) -> String {
         let clients = self.clients.iter().filter(|client| !client.is_content());
         let clients: Vec<String> = clients.map(|client| client.to_string()).collect();
         let agents: Vec<String> = self.agents.iter().map(|agent| agent.to_string()).collect();
+        let masters: Vec<String> = self.masters.iter().map(ToString::to_string).collect();
+        let (masters, agents) = (masters.join("; "), agents.join("; "));
         let speeds = if self.is_every_speed_known() { "known" } else { "unknown" };
-        format!(
-            "{}; {}, their speeds {speeds}; clients wait for {clients:?}",
-            self.master,
-            agents.join("; ")
-        )
+        format!("{masters}; {agents}, their speeds {speeds}; clients wait for {clients:?}")
     }
 
     fn check_end(&mut self) {
-        let control = self.master.control.as_ref().expect("the master is up at the end");
-        observer::check_nothing_lost(control.state());
-        for job in 0..self.clients.len() {
-            self.read_all(job);
+        for master in 0..self.masters.len() {
+            if !self.is_up_to_date(master) {
+                continue;
+            }
+            let control = self.masters[master].control.as_ref().expect("it is up");
+            observer::check_nothing_lost(control.state());
+            for job in 0..self.clients.len() {
+                self.read_all(master, job);
+            }
         }
     }
 }

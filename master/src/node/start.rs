@@ -1,0 +1,136 @@
+//! How a node starts: from what its log holds, and what a new cluster's log begins with.
+
+use raft::{
+    Config, RawNode,
+    eraftpb::{ConfState, Entry, HardState, SnapshotMetadata},
+};
+use weir_proto::id::NodeId;
+use weir_scheduler::{
+    members::{GENESIS_INDEX, Identity, genesis},
+    snapshot,
+};
+
+use super::{Node, encode, memory::MemoryLog};
+use crate::log::{LogSnapshot, LogWrite, Recovered};
+
+/// Ticks without a leader before a node stands for election.
+const ELECTION_TICKS: usize = 10;
+/// Ticks between a leader's heartbeats.
+const HEARTBEAT_TICKS: usize = 3;
+/// Most bytes of entries in one message to a peer.
+const MAX_MESSAGE_BYTES: u64 = 4 << 20;
+/// Most messages to a peer that it has not answered.
+const MAX_INFLIGHT_MESSAGES: usize = 64;
+/// Most bytes of committed entries handed out at once.
+const MAX_COMMITTED_BYTES: u64 = 16 << 20;
+/// The term of the entry that a cluster begins after.
+const GENESIS_TERM: u64 = 1;
+
+/// What a log holds is not what a Raft node can start from.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Bytes in the log are not what they should be.
+    #[error("the log's {what} does not decode")]
+    Undecodable {
+        /// Which bytes.
+        what: &'static str,
+        /// What protobuf says.
+        source: protobuf::ProtobufError,
+    },
+    /// raft-rs refuses.
+    #[error("the raft node does not start")]
+    Raft(#[from] raft::Error),
+}
+
+/// What the log of each of these masters begins with, the same on all: a snapshot that names them.
+/// A master that joins a cluster begins with nothing, and is sent one.
+pub fn begin(members: impl IntoIterator<Item = (NodeId, String)>) -> LogWrite {
+    let state = genesis(members);
+    let mut voters = ConfState::default();
+    voters.set_voters(state.members.keys().map(|node| node.0).collect());
+    let (index, term) = (GENESIS_INDEX, GENESIS_TERM);
+    let mut metadata = SnapshotMetadata { index, term, ..SnapshotMetadata::default() };
+    metadata.set_conf_state(voters);
+    let hard_state = HardState { term, commit: index, ..HardState::default() };
+    let (metadata, state) = (encode(&metadata), snapshot::encode(&state).into());
+    LogWrite {
+        hard_state: Some(encode(&hard_state)),
+        snapshot: Some(LogSnapshot { index, metadata, state }),
+        replaces_all: true,
+        ..LogWrite::default()
+    }
+}
+
+impl Node {
+    /// Starts a node from what its log holds: [`begin`] and what came after it, or nothing for one
+    /// that has just joined.
+    ///
+    /// `seed` decides its election time-outs, so that a simulation replays.
+    ///
+    /// # Errors
+    /// `Undecodable` when the log is corrupt, `Raft` when raft-rs refuses it.
+    pub fn new(identity: Identity, recovered: &Recovered, seed: u64) -> Result<Node, NodeError> {
+        let applied = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
+        let config = Config {
+            id: identity.node.0,
+            election_tick: ELECTION_TICKS,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            applied,
+            max_size_per_msg: MAX_MESSAGE_BYTES,
+            max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
+            max_committed_size_per_ready: MAX_COMMITTED_BYTES,
+            pre_vote: true,
+            check_quorum: true,
+            ..Config::default()
+        };
+        let log = memory_log(recovered)?;
+        let alone = log.conf_state().voters == [identity.node.0];
+        // raft-rs reports through slog; what we need to know of it comes out in `Output`.
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let mut node = Node {
+            raw: RawNode::new(&config, log, &logger)?,
+            identity,
+            seed,
+            commit_to_write: None,
+            ordered: 0,
+            durable: 0,
+            term_write: 0,
+            installing: None,
+        };
+        if alone {
+            node.raw.campaign()?;
+        }
+        node.pin_election_timeout();
+        Ok(node)
+    }
+
+    /// raft-rs draws election time-outs from a global generator; ours come from the seed.
+    pub(super) fn pin_election_timeout(&mut self) {
+        let mut hasher = blake3::Hasher::new();
+        for number in [self.seed, self.identity.node.0, self.raw.raft.term] {
+            hasher.update(&number.to_le_bytes());
+        }
+        let drawn = usize::from(hasher.finalize().as_bytes()[0]) % ELECTION_TICKS;
+        self.raw.raft.set_randomized_election_timeout(ELECTION_TICKS + drawn);
+    }
+}
+
+fn memory_log(recovered: &Recovered) -> Result<MemoryLog, NodeError> {
+    let mut log = match &recovered.snapshot {
+        Some(LogSnapshot { metadata, state, .. }) => {
+            MemoryLog::after_snapshot(decode(metadata, "snapshot")?, state.clone())
+        }
+        None => MemoryLog::new(),
+    };
+    if let Some(hard_state) = &recovered.hard_state {
+        let hard_state: HardState = decode(hard_state, "hard state")?;
+        log.set_hard_state(hard_state);
+    }
+    let entries = recovered.entries.iter().map(|entry| decode::<Entry>(&entry.bytes, "entry"));
+    log.append(entries.collect::<Result<_, _>>()?);
+    Ok(log)
+}
+
+fn decode<M: protobuf::Message>(bytes: &[u8], what: &'static str) -> Result<M, NodeError> {
+    M::parse_from_bytes(bytes).map_err(|source| NodeError::Undecodable { what, source })
+}
