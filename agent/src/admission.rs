@@ -4,7 +4,7 @@
 //! does, through a fault or because it remembers another offer. What an agent took on regardless
 //! would take memory that other tasks were promised. The caller is the `session`.
 
-use weir_proto::{agent::AgentDescription, limits::Resources, units::short_bytes};
+use weir_proto::{agent::AgentDescription, id::StageId, limits::Resources, units::short_bytes};
 
 use crate::pool::MAX_SANDBOXES;
 
@@ -43,6 +43,22 @@ pub enum Refusal {
         wanted: String,
         /// What there is.
         has: String,
+    },
+    /// It is of a term in which its leader does not lead.
+    #[error("the lease is of term {wanted}, and its leader leads in term {newest}")]
+    Term {
+        /// Its term.
+        wanted: u64,
+        /// The newest term in which a leader welcomed this agent.
+        newest: u64,
+    },
+    /// Another lease of this name is here.
+    #[error("the lease is for {wanted}, and one of the same name is here for {has}")]
+    Stage {
+        /// What it is for.
+        wanted: StageId,
+        /// What the other one is for.
+        has: StageId,
     },
     /// It takes more than is left of the offer.
     #[error("a lease of {slots} slots with {each} each does not fit: {left} are free")]

@@ -169,6 +169,10 @@ impl Link {
         for action in self.session.step(event, running, now_ms) {
             match action {
                 Action::Connect => self.connect(),
+                Action::Disconnect => {
+                    tracing::info!(master = self.address, "its leader was deposed: leaving it");
+                    self.connection = Connection::None;
+                }
                 Action::Send(message) => self.send(message.into()),
                 Action::Run(lease) => self.executor.grant(&lease),
                 Action::Stop(lease) => self.executor.stop(lease),

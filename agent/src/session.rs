@@ -67,6 +67,8 @@ pub enum Event {
 pub enum Action {
     /// Open a stream to a master.
     Connect,
+    /// Close it: whoever answered is no leader any more.
+    Disconnect,
     /// Send on the open stream.
     Send(AgentMessage),
     /// Run these tasks.
@@ -104,14 +106,14 @@ pub enum Action {
 pub struct Session {
     agent: AgentDescription,
     link: Link,
+    /// The cluster, and the newest term in which one of its leaders welcomed us.
+    leader: Option<(ClusterId, u64)>,
     leases: BTreeMap<LeaseId, HeldLease>,
     /// Pages that no leader has said are stored, by `seq`.
     unstored: BTreeMap<u64, Unstored>,
     /// The same of an earlier life.
     earlier: BTreeMap<u64, (ClusterId, Vec<u8>)>,
     last_seq: u64,
-    /// Whose agent this is, once a leader has said so.
-    cluster: Option<ClusterId>,
     /// How many connections this life has had.
     connections: u64,
     /// What it stopped although it had begun, to be told when it leaves.
@@ -186,11 +188,11 @@ impl Session {
         Session {
             agent,
             link: Link::Down { retry_ms: 0, failures: 0 },
+            leader: None,
             leases: BTreeMap::new(),
             unstored: BTreeMap::new(),
             earlier: (1..).zip(kept).collect(),
             last_seq,
-            cluster: None,
             abandoned: Vec::new(),
             connections: 0,
             last_once: None,
@@ -317,11 +319,16 @@ impl Session {
                     }
                 }
             }
-            MasterMessage::Welcome { cluster, heartbeat_ms } => {
-                if self.cluster.replace(cluster) != Some(cluster) {
+            MasterMessage::Welcome { cluster, term, .. } if self.is_deposed(cluster, term) => {
+                self.disconnected(now_ms);
+                actions.push(Action::Disconnect);
+            }
+            MasterMessage::Welcome { cluster, heartbeat_ms, term } => {
+                if self.leader.is_some_and(|(known, _)| known != cluster) {
                     // Another one counts its leases anew.
                     self.last_once = None;
                 }
+                self.leader = Some((cluster, term));
                 self.heartbeat_ms = heartbeat_ms.max(1);
                 self.link = Link::Up { heartbeat_ms: now_ms + self.heartbeat_ms };
                 self.say_stopping(actions);
@@ -352,6 +359,12 @@ impl Session {
         }
     }
 
+    /// Whether a later leader of the same cluster has welcomed us. One that does not know yet would
+    /// lend what others run already, and revoke what its successor lent.
+    fn is_deposed(&self, cluster: ClusterId, term: u64) -> bool {
+        self.leader.is_some_and(|(known, newest)| known == cluster && term < newest)
+    }
+
     fn granted(&mut self, lease: Lease, actions: &mut Vec<Action>) {
         // A repeated grant must not run again what has ended.
         let known = self.leases.get(&lease.id).map(|held| held.open.within(lease.range));
@@ -379,8 +392,10 @@ impl Session {
         let held = self.leases.entry(lease.id).or_insert_with(|| HeldLease::of(&lease));
         held.open.insert_all(&new);
         held.unfinished.insert_all(&new);
+        // What was admitted is what counts, whatever a later grant of the same lease says.
+        let slots = held.slots;
         for range in new.ranges() {
-            actions.push(Action::Run(Box::new(Lease { range: *range, ..lease.clone() })));
+            actions.push(Action::Run(Box::new(Lease { range: *range, slots, ..lease.clone() })));
         }
     }
 
@@ -389,9 +404,16 @@ impl Session {
         if new.is_empty() {
             return Ok(());
         }
+        let newest = self.leader.map_or(0, |(_, term)| term);
+        if lease.id.term > newest {
+            return Err(Refusal::Term { wanted: lease.id.term, newest });
+        }
         let others = self.leases.iter().filter(|(id, _)| **id != lease.id);
         let others = others.map(|(_, held)| held.taken(0));
         let of_lease = self.leases.get(&lease.id);
+        if let Some(held) = of_lease.filter(|held| held.stage != lease.stage) {
+            return Err(Refusal::Stage { wanted: lease.stage, has: held.stage });
+        }
         let wanted = of_lease
             .map_or_else(|| HeldLease::of(lease).taken(new.len()), |held| held.taken(new.len()));
         admit(&self.agent, others, &lease.profile, wanted)

@@ -156,6 +156,9 @@ pub enum MasterMessage {
         cluster: ClusterId,
         /// How often the leader wants to hear from it, in milliseconds.
         heartbeat_ms: u64,
+        /// In which it leads: the session's leases are of this term or, where it has taken them over,
+        /// of earlier ones.
+        term: u64,
     },
     /// New leases, or more tasks for known ones.
     Grants(Vec<Lease>),
@@ -421,8 +424,8 @@ impl From<MasterMessage> for wire::MasterMessage {
     fn from(message: MasterMessage) -> wire::MasterMessage {
         use wire::master_message::Body;
         let body = match message {
-            MasterMessage::Welcome { cluster, heartbeat_ms } => {
-                Body::Welcome(wire::Welcome { cluster: cluster.0, heartbeat_ms })
+            MasterMessage::Welcome { cluster, heartbeat_ms, term } => {
+                Body::Welcome(wire::Welcome { cluster: cluster.0, heartbeat_ms, term })
             }
             MasterMessage::Grants(leases) => Body::Grants(wire::Grants {
                 leases: leases.into_iter().map(wire::Lease::from).collect(),
@@ -453,8 +456,8 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
     fn try_from(wire: wire::MasterMessage) -> Result<MasterMessage, Malformed> {
         use wire::master_message::Body;
         Ok(match required(wire.body, "a master's message")? {
-            Body::Welcome(wire::Welcome { cluster, heartbeat_ms }) => {
-                MasterMessage::Welcome { cluster: ClusterId(cluster), heartbeat_ms }
+            Body::Welcome(wire::Welcome { cluster, heartbeat_ms, term }) => {
+                MasterMessage::Welcome { cluster: ClusterId(cluster), heartbeat_ms, term }
             }
             Body::Grants(wire::Grants { leases }) => {
                 let leases = leases.into_iter().map(Lease::try_from);

@@ -233,3 +233,54 @@ impl TryFrom<wire::LeaseMarks> for LeaseMarks {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Digest, job::TaskKind};
+
+    fn lease() -> wire::Lease {
+        let spec = StageSpec { count: 10, kind: TaskKind::Array, ..spec() };
+        wire::Lease::from(Lease {
+            id: LeaseId { term: 3, seq: 4 },
+            stage: StageId { job: JobId(1), stage: 0 },
+            range: TaskRange::new(2, 10),
+            slots: 2,
+            namespace: Namespace::default_namespace(),
+            spec,
+            profile: "weir-1".to_owned(),
+            weights: vec![1, 2],
+        })
+    }
+
+    fn spec() -> StageSpec {
+        StageSpec::new("main", Digest::of(b"module"))
+    }
+
+    #[test]
+    fn a_lease_reads_back_as_it_was_written() {
+        let read = Lease::try_from(lease()).expect("a lease");
+        assert_eq!(wire::Lease::from(read), lease());
+    }
+
+    #[test]
+    fn a_lease_that_makes_no_sense_is_refused() {
+        let range = |start, end| Some(wire::Range { start, end });
+        for wrong in [
+            // Outside its stage, empty, the wrong way round.
+            wire::Lease { range: range(2, 11), ..lease() },
+            wire::Lease { range: range(10, 12), ..lease() },
+            wire::Lease { range: range(3, 3), ..lease() },
+            wire::Lease { range: range(5, 2), ..lease() },
+            wire::Lease { range: None, ..lease() },
+            wire::Lease { slots: 0, ..lease() },
+            wire::Lease { id: None, ..lease() },
+            wire::Lease { spec: None, ..lease() },
+            wire::Lease { namespace: "../up".to_owned(), ..lease() },
+            wire::Lease { weights: vec![1, 0], ..lease() },
+            wire::Lease { weights: vec![1; MAX_WEIGHTS + 1], ..lease() },
+        ] {
+            assert!(Lease::try_from(wrong.clone()).is_err(), "{wrong:?}");
+        }
+    }
+}

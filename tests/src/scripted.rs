@@ -1,7 +1,9 @@
 //! A session between an agent and a leader, of which a test plays one end: what it says is up to the
 //! test, and so may be what no honest peer would say.
 
-use std::{net::SocketAddr, time::Duration};
+mod store;
+
+use std::net::SocketAddr;
 
 use tokio::{
     runtime::Runtime,
@@ -22,9 +24,11 @@ use weir_proto::{
         self,
         agents_client::AgentsClient,
         agents_server::{Agents, AgentsServer},
+        store_server::StoreServer,
     },
 };
 
+use self::store::WrongStore;
 use crate::cluster::PATIENCE;
 
 /// Messages on their way to the other end.
@@ -59,9 +63,11 @@ impl ScriptedMaster {
             TcpIncoming::bind(any).expect("a port")
         });
         let address = incoming.local_addr().expect("an address");
-        let service = AgentsServer::new(Service { opened });
+        let server = Server::builder()
+            .add_service(AgentsServer::new(Service { opened }))
+            .add_service(StoreServer::new(WrongStore));
         // Ends with the runtime.
-        runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        runtime.spawn(server.serve_with_incoming(incoming));
         ScriptedMaster { address, sessions, runtime }
     }
 
@@ -97,10 +103,9 @@ impl Leader<'_> {
         said.expect("the agent has closed the session");
     }
 
-    /// Welcomes the agent as the leader of a term.
-    pub fn welcome(&self, heartbeat: Duration) {
-        let heartbeat_ms = heartbeat.as_millis() as u64;
-        self.say(MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms });
+    /// Welcomes the agent as the leader of a term, who wants to hear of it ten times a second.
+    pub fn welcome(&self, term: u64) {
+        self.say(MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 100, term });
     }
 
     /// What the agent says next that a test looks for; `None` when it closes the session.

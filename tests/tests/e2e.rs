@@ -76,6 +76,9 @@ mod names;
 #[path = "e2e/once.rs"]
 mod once;
 
+#[path = "e2e/bad_leases.rs"]
+mod bad_leases;
+
 #[path = "e2e/speed.rs"]
 mod speed;
 

@@ -1,5 +1,6 @@
 //! Whole leases through the executor, with modules written as text.
 
+mod faults;
 mod once;
 mod pause;
 mod shares;
@@ -424,16 +425,6 @@ async fn output_of_long_tasks_is_shown_while_they_run() {
         chunks.iter().map(|chunk| (chunk.offset, chunk.data.len())).collect();
     assert_eq!(lengths, [(0, 65_536), (65_536, 70_000 - 65_536)]);
     assert!(bench.executor.take_live().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn shutting_down_stops_running_guests() {
-    let bench = Bench::new(2);
-    bench.executor.grant(&bench.lease(1, &burner(u64::MAX / 2), 5, 5));
-    bench.until("they run", || bench.executor.running().len() == 5).await;
-    let began = Instant::now();
-    bench.executor.shutdown();
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

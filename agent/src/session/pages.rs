@@ -44,7 +44,7 @@ impl Session {
                 self.last_seq += 1;
                 let (range, kept) = (page.range(), lease.is_dear(&page));
                 let page = page.encode();
-                if let (Some(cluster), true) = (self.cluster, kept) {
+                if let (Some((cluster, _)), true) = (self.leader, kept) {
                     let page = page.clone();
                     actions.push(Action::Keep { seq: self.last_seq, cluster, page });
                 }

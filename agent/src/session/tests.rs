@@ -97,6 +97,11 @@ fn welcomed() -> Session {
     session
 }
 
+/// Of the leader of a term.
+fn welcome(term: u64) -> MasterMessage {
+    MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000, term }
+}
+
 /// The hello's marks.
 fn connect(session: &mut Session, now_ms: u64) -> (Vec<LeaseMarks>, Vec<Action>) {
     session.step(Event::Tick, Vec::new(), now_ms);
@@ -104,7 +109,7 @@ fn connect(session: &mut Session, now_ms: u64) -> (Vec<LeaseMarks>, Vec<Action>)
     let [Action::Send(AgentMessage::Hello { held, .. })] = &hello[..] else {
         panic!("a session begins with a hello, not with {hello:?}");
     };
-    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000 };
+    let welcome = welcome(1);
     (held.clone(), session.step(Event::Received(welcome), Vec::new(), now_ms))
 }
 
@@ -177,6 +182,61 @@ fn a_repeated_grant_runs_nothing_twice() {
     assert!(grant(&mut session, lease(0, 4)).is_empty());
     let actions = grant(&mut session, lease(2, 6));
     assert!(matches!(&actions[..], [Action::Run(more)] if more.range == TaskRange::new(4, 6)));
+}
+
+#[test]
+fn a_lease_cannot_become_one_of_another_stage_or_of_more_slots() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 4));
+    let other = StageId { job: JobId(2), stage: 0 };
+    let actions = grant(&mut session, Lease { stage: other, ..lease(4, 6) });
+    let why = "the lease is for job-2/0, and one of the same name is here for job-1/0";
+    assert_eq!(returned(&actions), [(TaskRange::new(4, 6), Some(why))]);
+    // Two were admitted; a hundred would not fit.
+    let actions = grant(&mut session, Lease { slots: 100, ..lease(4, 6) });
+    assert!(matches!(&actions[..], [Action::Run(more)] if more.slots == 2), "{actions:?}");
+}
+
+#[test]
+fn leases_of_earlier_terms_go_on_and_later_ones_than_the_leaders_are_given_back() {
+    let mut session = welcomed();
+    grant(&mut session, lease(0, 4));
+    session.step(Event::Disconnected, Vec::new(), 1);
+    session.step(Event::Tick, Vec::new(), 500);
+    session.step(Event::Connected, Vec::new(), 500);
+    receive(&mut session, welcome(7), 501);
+    assert!(matches!(grant(&mut session, lease(4, 6))[..], [Action::Run(_)]), "it took it over");
+    let late = Lease { id: LeaseId { term: 8, seq: 1 }, ..lease(10, 12) };
+    let why = "the lease is of term 8, and its leader leads in term 7";
+    assert_eq!(returned(&grant(&mut session, late)), [(TaskRange::new(10, 12), Some(why))]);
+}
+
+#[test]
+fn a_leader_that_was_deposed_is_left_with_all_leases_as_they_were() {
+    let mut session = welcomed();
+    let connects = |session: &mut Session, now_ms| {
+        session.step(Event::Disconnected, Vec::new(), now_ms);
+        session.step(Event::Tick, Vec::new(), now_ms + MAX_RECONNECT_MS);
+        session.step(Event::Connected, Vec::new(), now_ms + MAX_RECONNECT_MS);
+    };
+    connects(&mut session, 1);
+    receive(&mut session, welcome(7), 4_000);
+    grant(&mut session, Lease { id: LeaseId { term: 7, seq: 1 }, ..lease(0, 4) });
+    connects(&mut session, 5_000);
+    let actions = receive(&mut session, welcome(6), 9_000);
+    assert!(matches!(actions[..], [Action::Disconnect]), "{actions:?}");
+    assert_eq!(session.leases(), 1);
+    let next_ms = session.next_wakeup_ms().expect("another attempt");
+    let again = session.step(Event::Tick, Vec::new(), next_ms);
+    assert!(matches!(again[..], [Action::Connect]), "{again:?}");
+    session.step(Event::Connected, Vec::new(), next_ms);
+    receive(&mut session, welcome(7), next_ms);
+    assert!(session.is_up(), "its successor, or itself, is followed");
+    // A cluster that was made anew begins to count anew.
+    connects(&mut session, 20_000);
+    let other = MasterMessage::Welcome { cluster: ClusterId(2), heartbeat_ms: 1000, term: 1 };
+    receive(&mut session, other, 24_000);
+    assert!(session.is_up());
 }
 
 #[test]
@@ -261,7 +321,7 @@ fn a_task_given_back_after_the_hello_is_told_after_the_welcome() {
     session.step(Event::Connected, Vec::new(), 200);
     let actions = session.step(Event::Finished(vec![cannot_run(0)]), Vec::new(), 201);
     assert!(actions.is_empty(), "{actions:?}");
-    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000 };
+    let welcome = welcome(1);
     let actions = session.step(Event::Received(welcome), Vec::new(), 202);
     let [Action::Send(AgentMessage::Returned { range, .. })] = &actions[..] else {
         panic!("{actions:?}");

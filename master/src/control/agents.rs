@@ -264,7 +264,8 @@ impl Control {
         let attached = table.attach(&self.state, description, connection, held, now_ms);
         let paused = table.paused_on(agent);
         let cluster = self.node.identity().cluster;
-        let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS };
+        let term = self.node.term();
+        let welcome = MasterMessage::Welcome { cluster, heartbeat_ms: HEARTBEAT_MS, term };
         actions.push(Action::ToAgent(session, welcome));
         self.sessions.tell(MasterMessage::Pause, paused, actions);
         if self.state.is_draining(agent) {

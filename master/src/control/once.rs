@@ -84,7 +84,7 @@ impl Control {
             return self.sessions.refuse(session, agents::NOT_LEADING, actions);
         }
         let seqs = pages.iter().map(|page| page.seq).collect();
-        if self.state.cluster != Some(cluster) {
+        if self.node.identity().cluster != cluster {
             // Nobody waits for them here, whatever jobs have the same numbers.
             return actions.push(Action::ToAgent(session, MasterMessage::PagesStored(seqs)));
         }

@@ -314,6 +314,7 @@ impl World {
                     let delay_us = self.message_delay_us();
                     self.after(delay_us, Happening::Dialled { agent, incarnation });
                 }
+                Action::Disconnect => panic!("the one master's terms never go down"),
                 Action::Send(message) => self.send_to_master(agent, message),
                 Action::Run(lease) => {
                     let id = lease.id;

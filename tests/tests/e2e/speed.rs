@@ -1,8 +1,6 @@
 //! Machines that are measured again: the agent's part with a leader that a test plays, the master's
 //! part with an agent that it plays.
 
-use std::time::Duration;
-
 use weir_agent::{Agent, AgentConfig, compiler::CompilerConfig, session::Recalibration};
 use weir_proto::{
     agent::{AgentMessage, MasterMessage},
@@ -32,7 +30,7 @@ fn an_agent_that_has_nothing_to_do_measures_its_machine_again() {
     let runtime = master.runtime().handle().clone();
 
     let mut leader = master.session();
-    leader.welcome(Duration::from_secs(1));
+    leader.welcome(1);
     for _ in 0..3 {
         let measured = leader.hear(|message| match message {
             AgentMessage::Calibrated { fuel_per_second } => Some(fuel_per_second),

@@ -108,7 +108,7 @@ fn what_an_earlier_life_kept_is_told_before_the_hello_until_it_is_stored() {
     let actions = session.step(Event::Connected, Vec::new(), 5_000);
     assert_eq!(told(actions), [(ClusterId(1), vec![2])]);
     // New pages are not taken for old ones.
-    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000 };
+    let welcome = MasterMessage::Welcome { cluster: ClusterId(1), heartbeat_ms: 1000, term: 1 };
     session.step(Event::Received(welcome), Vec::new(), 5_000);
     grant(&mut session, once(0, 1));
     assert_eq!(kept(&end(&mut session, 0)), [4]);
