@@ -34,6 +34,8 @@ pub mod pool;
 
 pub mod machine;
 
+pub mod confine;
+
 pub mod profile;
 
 pub mod calibrate;

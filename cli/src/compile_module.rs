@@ -12,6 +12,8 @@ use weir_agent::compiler::{
     limits::CompileLimits,
 };
 
+use crate::confine::Confine;
+
 /// Its name on the command line.
 const NAME: &str = "compile-module";
 
@@ -27,6 +29,8 @@ pub(crate) struct CompileModuleArgs {
     code_bytes: u64,
     #[arg(long)]
     fingerprint: String,
+    #[arg(long, default_value = "auto")]
+    confine: Confine,
 }
 
 /// The arguments, if this process was started to compile.
@@ -39,23 +43,27 @@ pub(crate) fn asked(mut args: impl Iterator<Item = OsString>) -> Option<CompileM
 /// Compiles the module. To be called first of all, with neither a runtime nor a logger: either would
 /// escape the limits, or write where only the reason belongs.
 pub(crate) fn run(args: CompileModuleArgs) -> ExitCode {
-    let CompileModuleArgs { cpu_seconds, memory_bytes, code_bytes, fingerprint } = args;
+    let CompileModuleArgs { cpu_seconds, memory_bytes, code_bytes, fingerprint, confine } = args;
     let limits = CompileLimits { cpu_seconds, memory_bytes, code_bytes };
-    child::run(&ChildConfig { limits, fingerprint })
+    child::run(&ChildConfig { limits, fingerprint }, confine == Confine::Auto)
 }
 
 /// How an agent in this process starts it.
 ///
 /// # Errors
 /// When the system does not tell which program this is.
-pub(crate) fn in_a_child() -> Result<Place> {
+pub(crate) fn in_a_child(confine: Confine) -> Result<Place> {
     let program = if cfg!(target_os = "linux") {
         // This very program, even if another has been installed in its place since.
         PathBuf::from("/proc/self/exe")
     } else {
         std::env::current_exe().context("cannot tell which program this is")?
     };
-    Ok(Place::Child { program, args: vec![OsString::from(NAME)] })
+    let mut args = vec![OsString::from(NAME)];
+    if confine == Confine::Off {
+        args.extend(["--confine", "off"].map(OsString::from));
+    }
+    Ok(Place::Child { program, args })
 }
 
 #[cfg(test)]

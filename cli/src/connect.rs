@@ -56,7 +56,8 @@ impl MasterFlag {
         }
         let offer = Offer::new(None, None, None);
         let cores = offer.cores;
-        let own = Ephemeral::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), offer).await?;
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let own = Ephemeral::start(embed::temporary()?, listen, offer).await?;
         if !config::current().quiet.value {
             text::remark(&format!(
                 "no master at {DEFAULT_ADDRESS}; running a cluster of my own with {} and data in {}",

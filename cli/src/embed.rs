@@ -22,7 +22,7 @@ use weir_sdk::{
     proto::{countable::Countables, limits::Limits},
 };
 
-use crate::{compile_module, machine};
+use crate::{compile_module, confine::Confine, machine};
 
 /// Longest wait for the agent of an embedded cluster to be there.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +44,8 @@ pub(crate) struct Offer {
     pub(crate) compile: CompileLimits,
     /// Most bytes of compiled modules; what is usual, where nothing is said.
     pub(crate) module_cache_bytes: Option<u64>,
+    /// Whether what compiles modules gives up everything else.
+    pub(crate) confine: Confine,
 }
 
 impl Offer {
@@ -63,6 +65,7 @@ impl Offer {
                 ..CompileLimits::default()
             },
             module_cache_bytes: None,
+            confine: Confine::default(),
         }
     }
 }
@@ -123,15 +126,15 @@ pub(crate) struct Ephemeral {
 }
 
 impl Ephemeral {
-    /// Starts a cluster in a directory of its own and waits until its agent takes tasks.
+    /// Starts a cluster in a directory of its own.
     ///
     /// # Errors
-    /// When there is no place for temporary files, or it does not start.
-    pub(crate) async fn start(listen: SocketAddr, offer: Offer) -> Result<Ephemeral> {
-        let data = tempfile::Builder::new()
-            .prefix("weir-")
-            .tempdir()
-            .context("cannot make a temporary directory; set TMPDIR to one that can be written")?;
+    /// When it does not start.
+    pub(crate) async fn start(
+        data: TempDir,
+        listen: SocketAddr,
+        offer: Offer,
+    ) -> Result<Ephemeral> {
         let cluster = Cluster::start(data.path(), listen, offer).await?;
         Ok(Ephemeral { cluster, data })
     }
@@ -159,6 +162,15 @@ impl Ephemeral {
         // A file that resists is the operating system's to clean up.
         let _ = self.data.close();
     }
+}
+
+/// A directory for a cluster that is gone with its command.
+///
+/// # Errors
+/// When there is no place for temporary files.
+pub(crate) fn temporary() -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("weir-").tempdir();
+    made.context("cannot make a temporary directory; set TMPDIR to one that can be written")
 }
 
 /// Starts a master.
@@ -189,8 +201,9 @@ pub(crate) async fn failure(master: &mut Master) -> anyhow::Error {
 /// When the data cannot be used.
 pub(crate) async fn start_agent(data_dir: PathBuf, master: String, offer: Offer) -> Result<Agent> {
     let about = format!("cannot start an agent with data in {}", data_dir.display());
-    let Offer { name, cores, memory_bytes, countables, compile, module_cache_bytes } = offer;
-    let place = compile_module::in_a_child().context(about.clone())?;
+    let Offer { name, cores, memory_bytes, countables, compile, module_cache_bytes, confine } =
+        offer;
+    let place = compile_module::in_a_child(confine).context(about.clone())?;
     let compiler = CompilerConfig { place, limits: compile, cores };
     let config = AgentConfig {
         data_dir,

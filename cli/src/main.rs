@@ -15,6 +15,8 @@ mod completions;
 
 mod config;
 
+mod confine;
+
 mod connect;
 
 mod core_dumps;
@@ -158,7 +160,7 @@ fn main() -> ExitCode {
     let (usual, _) = sources.resolve(&config::GlobalFlags::default());
     let command = help::grouped(Weir::command()).color(usual.color.value.of_help());
     let matches = command.try_get_matches().unwrap_or_else(|error| told_more(error).exit());
-    let weir = Weir::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut weir = Weir::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (settings, problems) = sources.resolve(&weir.global);
     config::make_current(settings);
     if weir.command.heeds_settings()
@@ -167,6 +169,10 @@ fn main() -> ExitCode {
         return failed(&error);
     }
     start_logging();
+    // Before there is a second thread: it would not be confined.
+    if let Err(error) = weir.command.confine() {
+        return failed(&error);
+    }
     let runtime = match tokio::runtime::Runtime::new().context("cannot start the runtime") {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -207,6 +213,17 @@ impl Command {
                 | Command::New(_)
                 | Command::Schema(_)
         )
+    }
+}
+
+impl Command {
+    /// Gives up what servers that run modules do not need.
+    fn confine(&mut self) -> Result<()> {
+        match self {
+            Command::Dev(args) => args.confine(),
+            Command::Agent(args) => args.confine(),
+            _ => Ok(()),
+        }
     }
 }
 

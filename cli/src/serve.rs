@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use weir_agent::confine::{Confinement, Needs};
 use weir_sdk::proto::{
     countable::{Countable, Countables},
     job::MAX_NAME_BYTES,
@@ -16,6 +18,7 @@ use weir_sdk::proto::{
 
 use crate::{
     config,
+    confine::ConfineFlags,
     connect::DEFAULT_ADDRESS,
     embed::{self, Cluster, Ephemeral, Offer},
     machine,
@@ -51,6 +54,8 @@ pub(crate) struct OfferFlags {
     /// most 4GiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     module_cache: Option<u64>,
+    #[command(flatten)]
+    confine: ConfineFlags,
 }
 
 impl OfferFlags {
@@ -64,6 +69,7 @@ impl OfferFlags {
             offer.compile.memory_bytes = bytes;
         }
         offer.module_cache_bytes = self.module_cache;
+        offer.confine = self.confine.how();
         Ok(offer)
     }
 }
@@ -87,6 +93,9 @@ pub(crate) struct DevArgs {
     listen: SocketAddr,
     #[command(flatten)]
     offer: OfferFlags,
+    /// The directory that is removed at the end, once it is made.
+    #[arg(skip)]
+    temporary: Option<TempDir>,
 }
 
 /// Run a master: it keeps the jobs, schedules their tasks and holds the store
@@ -126,6 +135,9 @@ pub(crate) struct AgentArgs {
     name: Option<String>,
     #[command(flatten)]
     offer: OfferFlags,
+    /// What holds around this process.
+    #[arg(skip = Confinement::off())]
+    confinement: Confinement,
 }
 
 /// Reads an address to listen on; port 0 lets the operating system choose.
@@ -151,21 +163,58 @@ fn parse_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+impl DevArgs {
+    /// Confines this process to its data, master's and agent's.
+    ///
+    /// # Errors
+    /// When it is to listen where it must not, or there is no place for its data.
+    pub(crate) fn confine(&mut self) -> Result<()> {
+        ensure!(
+            self.listen.ip().is_loopback(),
+            "`weir dev` is for this machine alone and does not listen on {}; let it listen on \
+             127.0.0.1, or start `weir master --insecure` and `weir agent` for other machines",
+            self.listen
+        );
+        let mut removes_in = Vec::new();
+        let data = if self.ephemeral {
+            let made = self.temporary.insert(embed::temporary()?);
+            removes_in.extend(made.path().parent().map(Path::to_owned));
+            made.path().to_owned()
+        } else {
+            match &self.data_dir {
+                Some(data) => data.clone(),
+                None => machine::data_dir()?,
+            }
+        };
+        let about = format!("cannot start a cluster with data in {}", data.display());
+        let needs = Needs { data: vec![data], removes_in, listens: true };
+        self.offer.confine.apply(&needs).context(about).map(drop)
+    }
+}
+
+impl AgentArgs {
+    /// Confines this process to its data.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub(crate) fn confine(&mut self) -> Result<()> {
+        let about = format!("cannot start an agent with data in {}", self.data_dir.display());
+        let data = vec![self.data_dir.clone()];
+        let needs = Needs { data, removes_in: Vec::new(), listens: false };
+        self.confinement = self.offer.confine.apply(&needs).context(about)?;
+        Ok(())
+    }
+}
+
 /// Runs a cluster until it is told to stop.
 ///
 /// # Errors
 /// When it does not start, or its master fails.
 pub(crate) async fn dev(args: DevArgs) -> Result<ExitCode> {
-    ensure!(
-        args.listen.ip().is_loopback(),
-        "`weir dev` is for this machine alone and does not listen on {}; let it listen on 127.0.0.1, \
-         or start `weir master --insecure` and `weir agent` for other machines",
-        args.listen
-    );
     let mut interrupts = Interrupts::listen()?;
     let offer = args.offer.offer(None)?;
-    if args.ephemeral {
-        let own = Ephemeral::start(args.listen, offer).await?;
+    if let Some(data) = args.temporary {
+        let own = Ephemeral::start(data, args.listen, offer).await?;
         let (cluster, data) = own.into_parts();
         return run_cluster(cluster, data.path(), &mut interrupts).await;
     }
@@ -226,7 +275,9 @@ pub(crate) async fn agent(args: AgentArgs) -> Result<ExitCode> {
     let data = args.data_dir.display().to_string();
     let mut agent = embed::start_agent(args.data_dir, master, offer).await?;
     let line = format!("{}, data in {}", text::plain(&what), text::plain(&data));
-    text::print(&format!("{line}; Ctrl-C stops it\n")).context("cannot write to stdout")?;
+    let confined = args.confinement.to_string();
+    text::print(&format!("{line}; {}; Ctrl-C stops it\n", text::plain(&confined)))
+        .context("cannot write to stdout")?;
     tokio::select! {
         biased;
         _ = interrupts.next() => agent.stop().await,

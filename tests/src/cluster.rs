@@ -47,6 +47,28 @@ impl Weir {
         command
     }
 
+    /// On a kernel that has no Landlock, as far as the command can tell.
+    ///
+    /// # Panics
+    /// When system calls cannot be refused here.
+    #[cfg(target_os = "linux")]
+    pub fn without_landlock(mut self) -> Weir {
+        use std::os::unix::process::CommandExt as _;
+
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+        let none = [(libc::SYS_landlock_create_ruleset, Vec::new())].into_iter().collect();
+        let (allow, refuse) = (SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32));
+        let here = std::env::consts::ARCH.try_into().expect("an architecture with filters");
+        let filter = SeccompFilter::new(none, allow, refuse, here).expect("one rule");
+        let program: BpfProgram = filter.try_into().expect("a short program");
+        let apply = move || apply_filter(&program).map_err(std::io::Error::other);
+        // SAFETY: between fork and exec it makes two system calls, and allocates only to say that
+        // one of them failed.
+        unsafe { self.command.pre_exec(apply) };
+        self
+    }
+
     /// One more argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Weir {
         self.command.arg(arg);

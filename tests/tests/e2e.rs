@@ -79,6 +79,10 @@ mod once;
 #[path = "e2e/bad_leases.rs"]
 mod bad_leases;
 
+#[cfg(target_os = "linux")]
+#[path = "e2e/confine.rs"]
+mod confine;
+
 #[path = "e2e/speed.rs"]
 mod speed;
 

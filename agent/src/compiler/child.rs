@@ -19,7 +19,7 @@ use super::{
     precompile,
     shape::MAX_MODULE_BYTES,
 };
-use crate::profile;
+use crate::{confine::confine_to_computing, profile};
 
 /// The code is on stdout.
 pub(super) const COMPILED: u8 = 0;
@@ -72,9 +72,10 @@ enum ChildError {
 }
 
 /// Compiles the module on stdin: all that a process started for it does. To be called before there
-/// are other threads, and before anything is written to stdout.
-pub fn run(config: &ChildConfig) -> ExitCode {
-    let (code, said) = match compile(config) {
+/// are other threads, and before anything is written to stdout. Where the process `confines` itself to
+/// computing, it does so as far as the kernel can; its agent has told what that is.
+pub fn run(config: &ChildConfig, confines: bool) -> ExitCode {
+    let (code, said) = match compile(config, confines) {
         Ok(Ok(())) => (COMPILED, String::new()),
         Ok(Err(error)) if error.is::<wasmtime::error::OutOfMemory>() => {
             (OUT_OF_MEMORY, String::new())
@@ -87,8 +88,11 @@ pub fn run(config: &ChildConfig) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn compile(config: &ChildConfig) -> Result<wasmtime::Result<()>, ChildError> {
+fn compile(config: &ChildConfig, confines: bool) -> Result<wasmtime::Result<()>, ChildError> {
     confine(&config.limits).map_err(ChildError::Confine)?;
+    if confines {
+        confine_to_computing();
+    }
     let bytes = read_module()?;
     thread::Builder::new().spawn(end_with_the_agent).map_err(ChildError::Thread)?;
     let engine = profile::compiling_engine().map_err(ChildError::Engine)?;

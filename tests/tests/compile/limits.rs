@@ -116,6 +116,8 @@ async fn a_child_has_its_limits_and_no_more_than_its_three_streams() {
         open.sort();
         let limits = fs::read_to_string(of_process("limits")).expect("limits");
         let score = fs::read_to_string(of_process("oom_score_adj")).expect("a score");
+        let status = fs::read_to_string(of_process("status")).expect("a status");
+        assert!(!cfg!(target_os = "linux") || status.contains("\nSeccomp:\t2\n"), "{status}");
         (open, limits, score, fs::read_link(of_process("cwd")).expect("a directory"))
     });
     let (open, limits, score, directory) = looked.await.expect("a look");
