@@ -203,6 +203,16 @@ impl World {
         self.step_agent(agent, Event::Disconnected);
     }
 
+    /// An agent leaves a master that is no longer the leader.
+    fn agent_hangs_up(&mut self, agent: usize) {
+        let process = self.agents[agent].process.as_mut();
+        let Some(session) = process.and_then(|process| process.connection.take()) else { return };
+        trace!(self, "agent {agent} leaves {session:?}");
+        self.network.noticed(session, Way::ToAgent);
+        let delay_us = self.message_delay_us();
+        self.close_to_master(session, delay_us);
+    }
+
     pub(super) fn dialled(&mut self, agent: usize, incarnation: u64) {
         let master = self.agents[agent].master;
         self.agents[agent].master = self.whom_to_ask(master);
@@ -314,7 +324,7 @@ impl World {
                     let delay_us = self.message_delay_us();
                     self.after(delay_us, Happening::Dialled { agent, incarnation });
                 }
-                Action::Disconnect => panic!("the one master's terms never go down"),
+                Action::Disconnect => self.agent_hangs_up(agent),
                 Action::Send(message) => self.send_to_master(agent, message),
                 Action::Run(lease) => {
                     let id = lease.id;
