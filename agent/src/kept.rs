@@ -234,11 +234,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (kept, _) = open(dir.path());
         kept.keep(1, page(1));
-        // What is no page here is none there either.
-        kept.keep(2, (CLUSTER, b"page".to_vec()));
         drop(kept);
         let files = || fs::read_dir(dir.path().join("kept")).expect("a directory");
         let file = files().next().expect("a file").expect("a file").path();
+        // What is no page here is none there either.
+        let (kept, _) = open(dir.path());
+        kept.keep(2, (CLUSTER, b"page".to_vec()));
+        drop(kept);
         fs::write(&file, b"pagf").expect("written");
         fs::write(file.with_file_name("unfinished-1"), b"pa").expect("written");
         fs::write(file.with_file_name("notes"), b"mine").expect("written");

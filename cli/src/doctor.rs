@@ -7,7 +7,7 @@ use weir_master::doctor::{Examination, Problem, examine_master};
 
 use crate::{json::local::Doctor, tally::count, text};
 
-/// Look at a stopped master's data directory: what is there, what is damaged, what to do
+/// Look for damage in a stopped master's data directory
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -181,14 +181,12 @@ impl Looking {
         entries: &[LogEntry],
     ) -> Option<HashSet<Digest>> {
         let mut in_log = HashSet::new();
-        let mut expected = state.applied + 1;
-        for LogEntry { index, bytes } in entries {
+        for (expected, LogEntry { index, bytes }) in (state.applied + 1..).zip(entries) {
             if *index != expected {
                 let what = format!("after entry {} comes entry {index}", expected - 1);
                 self.problem(what, RESTORE);
                 return None;
             }
-            expected += 1;
             let entry = match Entry::parse_from_bytes(bytes) {
                 Ok(entry) if entry.index == *index => entry,
                 Ok(entry) => {

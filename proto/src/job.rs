@@ -21,9 +21,6 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub const MAX_PATH_BYTES: usize = 1024;
 /// How often a task may be run again at most.
 pub const MAX_RETRIES: u32 = 100;
-/// What is wrong with tasks that run at most once and are run again when they fail.
-pub const ONCE_AND_RETRIES: &str =
-    "tasks that run at most once are not run again when they fail: leave `retries` out, or `once`";
 /// A job's priority is from `-MAX_PRIORITY` to `MAX_PRIORITY`.
 pub const MAX_PRIORITY: i32 = 100;
 /// Where the guest's own directories are; an input can be at none of these paths, nor beneath.
@@ -363,7 +360,7 @@ fn parse_stage(wire: wire::StageSpec, problems: &mut Vec<String>) -> Result<Stag
         problems.push(format!("retries is {}; at most {MAX_RETRIES} are allowed", wire.retries));
     }
     if wire.once && wire.retries > 0 {
-        problems.push(ONCE_AND_RETRIES.to_owned());
+        problems.push("a task that runs at most once is not run again: no retries".to_owned());
     }
     problems.extend(wire.keep_paths.iter().filter_map(|path| keep_path_problem(path)));
     let kind = match (wire.array, wire.manifest) {

@@ -106,9 +106,9 @@ fn leaving_and_coming_back_pays_nothing() {
             let runs = leader.table.slots(restless) > 0;
             let ran_ms = if runs { 10_000 } else { 200 };
             if runs {
-                gone_ms += ran_ms
+                gone_ms += ran_ms;
             } else {
-                steady_ms += ran_ms
+                steady_ms += ran_ms;
             }
             leader.now_ms += ran_ms;
             leader.table.pass_time(leader.now_ms);
