@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "weir/v1/types.proto",
     "weir/v1/replicated.proto",
     "weir/v1/agents.proto",
     "weir/v1/jobs.proto",
     "weir/v1/store.proto",
+    "weir/v1/peers.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

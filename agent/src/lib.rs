@@ -60,6 +60,7 @@ use weir_proto::{
 use weir_store::{
     blobs::{BlobStore, OpenError},
     cache::CachedStore,
+    masters,
     remote::RemoteStore,
 };
 
@@ -167,7 +168,9 @@ impl Agent {
     /// # Errors
     /// See [`StartError`]; nothing keeps running.
     pub async fn start(config: AgentConfig) -> Result<Agent, StartError> {
-        let endpoint = Endpoint::from_shared(config.master.clone())
+        let plain = |address: &str| address.trim().trim_start_matches("http://").to_owned();
+        let masters: Vec<String> = config.master.split(',').map(plain).collect();
+        let endpoint = Endpoint::from_shared(format!("http://{}", masters[0]))
             .map_err(|source| StartError::Address { address: config.master.clone(), source })?
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -179,7 +182,7 @@ impl Agent {
             .map_err(|source| StartError::Directory { path: path.clone(), source })?;
         // The store first: it is what tells that another process uses the directory.
         let local = BlobStore::open(path.join("store")).await?;
-        let remote = RemoteStore::new(endpoint.connect_lazy());
+        let remote = RemoteStore::new(masters::connect_lazy(&endpoint, masters.clone()));
         let id = agent_id(&path.join("agent-id"))?;
         let cores = config.cores.clamp(1, 4096) as u32;
         let resources = Resources {
@@ -220,13 +223,14 @@ impl Agent {
         let (kept, earlier) = KeptPages::open(kept.clone())
             .map_err(|source| StartError::Directory { path: kept, source })?;
         let session = Session::new(description.clone(), config.recalibration, earlier);
+        let channel = masters::connect_lazy(&endpoint, masters);
         let link = Link::new(
             session,
             executor,
             precompiler,
             Recalibrator::new(calibrator),
             kept,
-            endpoint.connect_lazy(),
+            channel,
             config.master,
         );
         let (stop, stopped) = oneshot::channel();

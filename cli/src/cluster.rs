@@ -2,19 +2,20 @@
 //! file of its own.
 
 mod drain;
+mod members;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use weir_sdk::{
     proto::units::{grouped, short_bytes, short_count, short_duration},
-    view::{AgentView, ClusterStatus, MemberView},
+    view::{AgentView, ClusterStatus},
 };
 
 use crate::{
     completions::candidates,
     connect::LookArgs,
-    json::cluster::{Agent, Member, Status},
+    json::cluster::{Agent, Status},
     tally::count,
     text::{self, Table, plain},
 };
@@ -34,7 +35,13 @@ pub(crate) enum ClusterCommand {
     /// Show the cluster, its agents and how fast its log commits
     Status(StatusArgs),
     /// List its masters
-    Members(MembersArgs),
+    Members(members::MembersArgs),
+    /// Add a master, which starts with `weir master --join`
+    AddMember(members::AddArgs),
+    /// Remove a master for good
+    RemoveMember(members::NodeArgs),
+    /// Let another master lead
+    TransferLeader(members::NodeArgs),
     /// List its agents
     Agents(AgentsArgs),
     /// Let agents finish what they run, and leave
@@ -49,17 +56,6 @@ Examples:
   weir status --master http://10.0.0.1:7400
   weir cluster status --json | jq '.agents[].name'")]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    look: LookArgs,
-}
-
-/// Arguments of `members`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  weir cluster members
-  weir cluster members --json | jq -r '.[] | select(.leads).address'")]
-pub(crate) struct MembersArgs {
     #[command(flatten)]
     look: LookArgs,
 }
@@ -90,7 +86,10 @@ pub(crate) struct AgentsArgs {
 pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
     match command {
         ClusterCommand::Status(args) => status(args).await,
-        ClusterCommand::Members(args) => members(args).await,
+        ClusterCommand::Members(args) => members::list(args).await,
+        ClusterCommand::AddMember(args) => members::add(args).await,
+        ClusterCommand::RemoveMember(args) => members::remove(args).await,
+        ClusterCommand::TransferLeader(args) => members::transfer(args).await,
         ClusterCommand::Agents(args) => agents(args).await,
         ClusterCommand::Drain(args) => drain::run(args).await,
     }
@@ -107,16 +106,6 @@ pub(crate) async fn status(StatusArgs { look }: StatusArgs) -> Result<ExitCode> 
         text::print_json(&Status::new(&status, client.address()))?;
     } else {
         text::print(&about(&status, client.address(), text::stdout_columns()))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn members(MembersArgs { look }: MembersArgs) -> Result<ExitCode> {
-    let status = look.master.connect().await?.status().await?;
-    if look.json {
-        text::print_json(&status.members.iter().map(Member::from).collect::<Vec<_>>())?;
-    } else {
-        text::print_table(&members_table(&status.members))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -171,23 +160,6 @@ fn about(status: &ClusterStatus, address: &str, columns: Option<usize>) -> Strin
     out
 }
 
-fn members_table(members: &[MemberView]) -> Table {
-    let mut table =
-        Table::new(&["MEMBER", "ADDRESS", "ROLE", ">TERM", ">COMMITTED", ">APPLIED", "VERSION"]);
-    for member in members {
-        table.row([
-            member.node.to_string(),
-            member.address.clone(),
-            if member.leads { "leader" } else { "follower" }.to_owned(),
-            grouped(member.term),
-            grouped(member.committed_index),
-            grouped(member.applied_index),
-            member.version.clone(),
-        ]);
-    }
-    table
-}
-
 fn agents_table(agents: &[&AgentView]) -> Table {
     let headings =
         ["AGENT", "NAME", "STATE", ">CORES", ">MEMORY", ">CORES USED", ">MEMORY USED", ">FUEL/S"];
@@ -231,7 +203,7 @@ mod tests {
 
     use weir_sdk::proto::{
         agent::AgentDescription,
-        id::{AgentId, ClusterId, Incarnation, NodeId},
+        id::{AgentId, ClusterId, Incarnation},
         limits::Resources,
     };
     use weir_sdk::view::AgentLife;
@@ -261,15 +233,6 @@ mod tests {
     }
 
     fn status() -> ClusterStatus {
-        let member = MemberView {
-            node: NodeId(1),
-            address: "127.0.0.1:7400".to_owned(),
-            leads: true,
-            term: 3,
-            committed_index: 12_346,
-            applied_index: 12_345,
-            version: "0.1.0".to_owned(),
-        };
         ClusterStatus {
             cluster: ClusterId(3),
             version: "0.1.0".to_owned(),
@@ -280,7 +243,7 @@ mod tests {
             commits: 10,
             commit_p50: Duration::from_micros(600),
             commit_p99: Duration::from_millis(2),
-            members: vec![member],
+            members: Vec::new(),
             active_jobs: 2,
             open_tasks: 1_500,
         }
@@ -302,14 +265,6 @@ mod tests {
             assert!(shown.contains(word), "{word} in {shown}");
         }
         assert!(!shown.contains('\x07'));
-    }
-
-    #[test]
-    fn a_member_shows_its_role_and_how_far_it_is() {
-        let shown = members_table(&status().members).render(None);
-        let row: Vec<_> = shown.lines().nth(1).expect("a row").split_whitespace().collect();
-        let expected = ["node-1", "127.0.0.1:7400", "leader", "3", "12,346", "12,345", "0.1.0"];
-        assert_eq!(row, expected);
     }
 
     #[test]

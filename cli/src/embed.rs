@@ -16,7 +16,7 @@ use weir_agent::{
     floor::floor_tasks_per_s,
     session::Recalibration,
 };
-use weir_master::{Master, MasterConfig};
+use weir_master::{Group, Master, MasterConfig};
 use weir_sdk::{
     Client,
     proto::{countable::Countables, limits::Limits},
@@ -86,7 +86,7 @@ impl Cluster {
         listen: SocketAddr,
         offer: Offer,
     ) -> Result<Cluster> {
-        let master = start_master(data_dir.join("master"), listen, false).await?;
+        let master = start_master(data_dir.join("master"), listen, false, None, Group::Own).await?;
         let url = format!("http://{}", reachable(master.address()));
         match start_agent(data_dir.join("agent"), url, offer).await {
             Ok(agent) => Ok(Cluster { master, agent }),
@@ -181,9 +181,12 @@ pub(crate) async fn start_master(
     data_dir: PathBuf,
     listen: SocketAddr,
     insecure: bool,
+    advertise: Option<String>,
+    group: Group,
 ) -> Result<Master> {
     let about = format!("cannot start a master on {listen} with data in {}", data_dir.display());
-    Master::start(MasterConfig { data_dir, listen, insecure }).await.context(about)
+    let config = MasterConfig { data_dir, listen, insecure, advertise, group };
+    Master::start(config).await.context(about)
 }
 
 /// Returns when a master has failed, with the reason.

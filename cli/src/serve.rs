@@ -1,6 +1,7 @@
 //! `weir dev`, `weir master` and `weir agent`: processes that run until they are told to stop.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -10,8 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use weir_agent::confine::{Confinement, Needs};
+use weir_master::Group;
 use weir_sdk::proto::{
     countable::{Countable, Countables},
+    id::NodeId,
     job::MAX_NAME_BYTES,
     units::{parse_bytes, parse_duration},
 };
@@ -103,7 +106,10 @@ pub(crate) struct DevArgs {
 #[command(after_help = "\
 Examples:
   weir master --data-dir data
-  weir master --data-dir data --listen 10.0.0.1:7400 --insecure")]
+  weir master --data-dir data --listen 10.0.0.1:7400 --insecure
+  weir master --data-dir data --listen 127.0.0.1:7401 --node-id 1 \\
+    --members 1=127.0.0.1:7401,2=127.0.0.1:7402,3=127.0.0.1:7403
+  weir master --data-dir data --listen 127.0.0.1:7404 --join http://127.0.0.1:7401")]
 pub(crate) struct MasterArgs {
     /// Where jobs, results and blobs are kept
     #[arg(long, value_name = "DIR")]
@@ -114,6 +120,18 @@ pub(crate) struct MasterArgs {
     /// Listen off loopback without TLS: whoever reaches the port may run jobs and read data
     #[arg(long)]
     insecure: bool,
+    /// Where other masters and clients reach it [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_member_address)]
+    advertise: Option<String>,
+    /// Which of the masters of a new cluster it is
+    #[arg(long, value_name = "NUMBER", requires = "members")]
+    node_id: Option<u64>,
+    /// All masters of a new cluster, the same for each: `1=HOST:PORT,2=HOST:PORT,3=HOST:PORT`
+    #[arg(long, value_name = "LIST", requires = "node_id", value_delimiter = ',', value_parser = parse_member)]
+    members: Vec<(NodeId, String)>,
+    /// Become a master of the cluster of which one is there
+    #[arg(long, value_name = "URL", conflicts_with = "members", value_parser = parse_member_address)]
+    join: Option<String>,
 }
 
 /// Run an agent: it runs tasks for a master
@@ -144,6 +162,43 @@ pub(crate) struct AgentArgs {
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let text = text.replacen("localhost:", "127.0.0.1:", 1);
     text.parse().map_err(|_| "write an IP address and a port, such as 127.0.0.1:7400".to_owned())
+}
+
+/// Reads `host:port`, which may be written as a URL.
+pub(crate) fn parse_member_address(text: &str) -> Result<String, String> {
+    let plain = text.trim_start_matches("http://").trim_end_matches('/');
+    match plain.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) =>
+        {
+            Ok(plain.to_owned())
+        }
+        _ => Err("write a host and a port, such as 10.0.0.1:7400".to_owned()),
+    }
+}
+
+/// Reads a master of a list: its number and where it is reached.
+fn parse_member(text: &str) -> Result<(NodeId, String), String> {
+    let (number, address) = text.split_once('=').ok_or("write `NUMBER=HOST:PORT`")?;
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+    let number = number.ok_or("a master's number is a whole number from 1 on")?;
+    Ok((NodeId(number), parse_member_address(address)?))
+}
+
+/// The masters that a new master is one of.
+fn group(
+    node_id: Option<u64>,
+    members: Vec<(NodeId, String)>,
+    join: Option<String>,
+) -> Result<Group> {
+    let count = members.len();
+    let members: BTreeMap<NodeId, String> = members.into_iter().collect();
+    ensure!(members.len() == count, "two masters in --members have one number");
+    Ok(match (node_id, join) {
+        (Some(node), _) => Group::New { node: NodeId(node), members },
+        (None, Some(master)) => Group::Join { master },
+        (None, None) => Group::Own,
+    })
 }
 
 /// The system counts processor time in whole seconds.
@@ -247,7 +302,15 @@ async fn run_cluster(
 /// When it does not start, or fails.
 pub(crate) async fn master(args: MasterArgs) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
-    let mut master = embed::start_master(args.data_dir.clone(), args.listen, args.insecure).await?;
+    let group = group(args.node_id, args.members, args.join)?;
+    let started = embed::start_master(
+        args.data_dir.clone(),
+        args.listen,
+        args.insecure,
+        args.advertise,
+        group,
+    );
+    let mut master = started.await?;
     announce("a master", master.address(), &args.data_dir)?;
     tokio::select! {
         biased;
@@ -299,6 +362,16 @@ fn announce(what: &str, address: SocketAddr, data_dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_masters_is_numbers_and_addresses() {
+        assert_eq!(parse_member("2=b:7400"), Ok((NodeId(2), "b:7400".to_owned())));
+        for wrong in ["b:7400", "0=b:7400", "x=b:7400", "1=b", "1=:7", "1=b:0"] {
+            assert!(parse_member(wrong).is_err(), "{wrong}");
+        }
+        let twice = vec![(NodeId(1), "a:1".to_owned()), (NodeId(1), "b:1".to_owned())];
+        assert!(group(Some(1), twice, None).is_err());
+    }
 
     #[test]
     fn an_address_to_listen_on_may_say_localhost() {

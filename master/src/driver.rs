@@ -4,20 +4,24 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_proto::{agent::MasterMessage, command::Change, digest::Digest, malformed::Malformed};
-use weir_scheduler::{snapshot, state::ClusterState};
+use weir_proto::{
+    agent::MasterMessage, command::Change, digest::Digest, id::NodeId, malformed::Malformed,
+};
+use weir_scheduler::{members::Member, snapshot, state::ClusterState};
 use weir_store::blobs::PutError;
 
 use crate::{
-    control::{Action, Answer, Control, Event, SessionId, TICK_MS, Ticket},
+    control::{Action, Answer, Control, Event, Refusal, SessionId, TICK_MS, Ticket},
     disk::{Disk, Report},
+    forward::Leadership,
     log::{LogError, LogSnapshot},
     metrics::{Metrics, PageTimes},
     pages::Pages,
+    peers::Peers,
     watchers::Watchers,
 };
 
@@ -27,16 +31,23 @@ const INBOX: usize = 4_096;
 const BATCH: usize = 256;
 /// Messages to an agent that its connection has not taken; beyond it the session is cut.
 const AGENT_QUEUE: usize = 4_096;
+/// How long a master that was removed goes on.
+const REMOVED_STAYS: Duration = Duration::from_secs(3);
 /// Commits whose latency is remembered.
 const LATENCIES: usize = 4_096;
 
 /// What others ask of the loop.
 pub(crate) enum Input {
-    Client(Change, oneshot::Sender<Answer>),
+    Ask(Question, oneshot::Sender<Answer>),
     AgentOpened(SessionId, mpsc::Sender<MasterMessage>),
     Event(Event),
+    /// A master said where it is reached.
+    PeerIsAt(NodeId, String),
     Inspect(Look),
 }
+
+/// What a client asks, once it has a number.
+type Question = Box<dyn FnOnce(Ticket) -> Event + Send>;
 
 /// A look at the loop's own state.
 type Look = Box<dyn FnOnce(&Control, &Latencies) + Send>;
@@ -50,6 +61,12 @@ pub enum Failure {
     /// The log holds a command that this binary cannot apply.
     #[error("the log holds a command that this binary cannot apply")]
     Command(#[from] Malformed),
+    /// It is no master any more.
+    #[error(
+        "{0} was removed from its cluster; to make this machine a master again, start it with \
+         --join and an empty data directory"
+    )]
+    Removed(NodeId),
 }
 
 /// A handle on the loop.
@@ -57,6 +74,7 @@ pub enum Failure {
 pub(crate) struct Handle {
     inbox: mpsc::Sender<Input>,
     state: watch::Receiver<Arc<ClusterState>>,
+    leadership: watch::Receiver<Leadership>,
     pub(crate) pages: Pages,
     pub(crate) watchers: Watchers,
     pub(crate) metrics: Metrics,
@@ -82,6 +100,12 @@ pub(crate) struct Driver {
     pages: Pages,
     watchers: Watchers,
     state: watch::Sender<Arc<ClusterState>>,
+    leadership: watch::Sender<Leadership>,
+    peers: Peers,
+    /// Since when it is no master.
+    removed: Option<Instant>,
+    /// What was told last of a peer that is not what it should be.
+    strange: String,
     answers: HashMap<Ticket, oneshot::Sender<Answer>>,
     last_ticket: u64,
     agents: HashMap<SessionId, mpsc::Sender<MasterMessage>>,
@@ -123,9 +147,28 @@ impl Handle {
 
     /// Proposes a client's change and waits until it is committed.
     pub(crate) async fn change(&self, change: Change) -> Result<Answer, Stopping> {
+        self.ask(|ticket| Event::Client(ticket, change)).await
+    }
+
+    /// Asks something and waits for the answer.
+    pub(crate) async fn ask(
+        &self,
+        question: impl FnOnce(Ticket) -> Event + Send + 'static,
+    ) -> Result<Answer, Stopping> {
         let (sender, answer) = oneshot::channel();
-        self.send(Input::Client(change, sender)).await?;
+        self.send(Input::Ask(Box::new(question), sender)).await?;
         answer.await.map_err(|_| Stopping)
+    }
+
+    /// The state, with everything that was acknowledged before now.
+    pub(crate) async fn read(&self) -> Result<Result<Arc<ClusterState>, Refusal>, Stopping> {
+        let answer = self.ask(Event::Read).await?;
+        Ok(answer.map(|_| self.state()))
+    }
+
+    /// Who leads.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
     }
 
     /// Tells when the state is newer than the one last looked at through this receiver.
@@ -176,12 +219,16 @@ pub(crate) fn start(
 ) -> (Handle, tokio::task::JoinHandle<Result<(), Failure>>) {
     let (inbox, inputs) = mpsc::channel(INBOX);
     let (state, published) = watch::channel(Arc::new(control.state().clone()));
+    let (leadership, known) = watch::channel(Leadership::Nobody);
+    let mut peers = Peers::new(inbox.clone(), control.advertised());
+    peers.are(others(&control));
     // At most one snapshot is under way.
     let (encoded, encodings) = mpsc::channel(1);
     let (watchers, metrics) = (Watchers::default(), Metrics::default());
     let handle = Handle {
         inbox,
         state: published,
+        leadership: known,
         pages: pages.clone(),
         watchers: watchers.clone(),
         metrics: metrics.clone(),
@@ -192,6 +239,10 @@ pub(crate) fn start(
         pages,
         watchers,
         state,
+        leadership,
+        peers,
+        removed: None,
+        strange: String::new(),
         answers: HashMap::new(),
         last_ticket: 0,
         agents: HashMap::new(),
@@ -222,7 +273,10 @@ impl Driver {
                 Some(encoded) = encodings.recv() => {
                     self.snapshot_encoded(encoded)?;
                 }
-                _ = ticks.tick() => self.step(Event::Tick)?,
+                _ = ticks.tick() => {
+                    self.step(Event::Tick)?;
+                    self.check_removed()?;
+                }
                 Some(input) = inputs.recv() => {
                     self.input(input)?;
                     for _ in 1..BATCH {
@@ -232,6 +286,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Who was removed stays a while, for others may need to hear of it, and then ends.
+    fn check_removed(&mut self) -> Result<(), Failure> {
+        let (node, members) = (self.control.node(), &self.control.state().members);
+        if members.is_empty() || members.contains_key(&node) {
+            self.removed = None;
+        } else if self.removed.get_or_insert_with(Instant::now).elapsed() > REMOVED_STAYS {
+            return Err(Failure::Removed(node));
+        }
+        Ok(())
     }
 
     fn reported(&mut self, report: Report) -> Result<(), Failure> {
@@ -266,11 +331,11 @@ impl Driver {
 
     fn input(&mut self, input: Input) -> Result<(), Failure> {
         match input {
-            Input::Client(change, answer) => {
+            Input::Ask(question, answer) => {
                 self.last_ticket += 1;
                 let ticket = Ticket(self.last_ticket);
                 self.answers.insert(ticket, answer);
-                self.step(Event::Client(ticket, change))
+                self.step(question(ticket))
             }
             Input::AgentOpened(session, messages) => {
                 self.agents.insert(session, messages);
@@ -281,6 +346,10 @@ impl Driver {
                     self.agents.remove(session);
                 }
                 self.step(event)
+            }
+            Input::PeerIsAt(node, address) => {
+                self.peers.is_at(node, address);
+                Ok(())
             }
             Input::Inspect(look) => {
                 look(&self.control, &self.latencies);
@@ -301,8 +370,17 @@ impl Driver {
             }
         }
         if self.control.state().applied != applied {
-            self.state.send_replace(Arc::new(self.control.state().clone()));
+            let before = self.state.send_replace(Arc::new(self.control.state().clone()));
+            if before.members != self.control.state().members {
+                self.peers.are(others(&self.control));
+            }
         }
+        let leadership = match self.control.table() {
+            Some(_) => Leadership::Ours,
+            None => self.control.leader().map_or(Leadership::Nobody, Leadership::Of),
+        };
+        self.leadership
+            .send_if_modified(|before| std::mem::replace(before, leadership.clone()) != leadership);
         for action in actions {
             self.act(action)?;
         }
@@ -314,8 +392,17 @@ impl Driver {
             Action::Persist(number, write) => self.disk.write(number, write),
             Action::PersistSnapshot(snapshot) => self.disk.snapshot(snapshot),
             Action::EncodeSnapshot { state, metadata } => self.encode_snapshot(state, metadata),
-            // The group has one node yet.
-            Action::ToPeer(_) | Action::FetchPages { .. } | Action::Strange(_) => {}
+            Action::ToPeer(message) => self.peers.send(message),
+            Action::FetchPages { message, pages } => {
+                self.peers.fetch(self.pages.store().clone(), message, pages);
+            }
+            Action::Strange(why) => {
+                let why = why.to_string();
+                if self.strange != why {
+                    tracing::error!(why, "a message of a peer is not taken");
+                    self.strange = why;
+                }
+            }
             Action::Answer(ticket, answer) => {
                 if let Some(sender) = self.answers.remove(&ticket) {
                     // The client may have gone.
@@ -373,6 +460,12 @@ impl Driver {
             let _stopping = encoded.send(result).await;
         });
     }
+}
+
+/// The members but for this one.
+fn others(control: &Control) -> impl Iterator<Item = (&NodeId, &Member)> {
+    let us = control.node();
+    control.state().members.iter().filter(move |(node, _)| **node != us)
 }
 
 /// A queue of messages to an agent.

@@ -15,6 +15,12 @@ mod disk;
 
 mod driver;
 
+mod peers;
+
+mod forward;
+
+mod group;
+
 mod pages;
 
 mod watchers;
@@ -41,11 +47,11 @@ use tokio::{
     task::{JoinError, JoinHandle},
 };
 use tonic_health::server::HealthReporter;
-use weir_proto::id::{ClusterId, NodeId};
 use weir_scheduler::{apply::apply, members::Identity};
 use weir_store::blobs::{BlobStore, OpenError};
 
 pub use driver::Failure;
+pub use group::{Group, GroupError};
 
 use crate::{
     control::Control,
@@ -71,6 +77,10 @@ pub struct MasterConfig {
     pub listen: SocketAddr,
     /// Whether it may listen where other machines reach it, without encryption.
     pub insecure: bool,
+    /// Where other masters and clients reach it, `host:port`; where it listens, unless told.
+    pub advertise: Option<String>,
+    /// The masters that it is one of.
+    pub group: Group,
 }
 
 /// A running master.
@@ -125,13 +135,16 @@ pub enum StartError {
         /// Why not.
         source: control::StartError,
     },
+    /// It is not one of the masters that it should be.
+    #[error("cannot be one of the cluster's masters")]
+    Group(#[from] GroupError),
     /// The system gives no thread or no random numbers.
     #[error("cannot start the master's threads")]
     System(#[from] io::Error),
 }
 
 impl Master {
-    /// Starts a master, alone in its Raft group, on the current tokio runtime.
+    /// Starts a master on the current tokio runtime.
     ///
     /// # Errors
     /// See [`StartError`]; nothing keeps running.
@@ -141,25 +154,33 @@ impl Master {
         }
         let path = config.data_dir;
         // The log first: it is what tells that another process uses the directory.
-        let (mut control, log) = open_free_log(&path).await?;
+        let mut log = open_free_log(&path).await?;
         let store = BlobStore::open(path.join("store"))
             .await
-            .map_err(|source| StartError::Store { path, source })?;
+            .map_err(|source| StartError::Store { path: path.clone(), source })?;
         let address = config.listen;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| StartError::Listen { address, source })?;
         let address = listener.local_addr()?;
-        control.advertise(address.to_string());
+        let advertised = config.advertise.unwrap_or_else(|| address.to_string());
+        let identity = group::identify(&log, &path, &config.group, &advertised).await?;
+        let mut control = recover(&mut log, &path, identity)?;
+        control.advertise(advertised.clone());
+        let alone = control.state().members.len() == 1;
+        let masters = control.state().members.values().map(|member| member.address.clone());
+        let masters: Vec<String> = masters.chain([advertised]).collect();
         let (disk, reports) = Disk::start(Box::new(log))?;
         let (stop_driver, driver_stopped) = oneshot::channel();
         let pages = Pages::new(store.clone());
         let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
-        // Whoever connects meanwhile waits, instead of hearing that its job is not known.
-        handle.wait_until_leading().await;
+        if alone {
+            // Whoever connects meanwhile waits, instead of hearing that its job is not known.
+            handle.wait_until_leading().await;
+        }
         let board = Board::new(handle.clone(), store.clone(), url(address));
         let health = HealthReporter::new();
-        let names = HostNames::of_this_machine();
-        let routes = server::routes(handle, store, board.clone(), health.clone(), address, names);
+        let names = HostNames::of_this_machine(&masters);
+        let routes = server::routes(handle, store, board.clone(), health.clone(), identity, names);
         let board = tokio::spawn(board.run(health, server::SERVICES));
         // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
         let listener = listener.tap_io(|stream| {
@@ -224,39 +245,29 @@ fn url(address: SocketAddr) -> String {
 /// Opens the log; where another process has it, once that has let go of it.
 ///
 /// # Errors
-/// As `open_log`; that it is in use only when it stays so for `HANDOVER`.
-async fn open_free_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
+/// What `RedbLog::open` says; that it is in use only when it stays so for `HANDOVER`.
+async fn open_free_log(path: &Path) -> Result<RedbLog, StartError> {
     let deadline = Instant::now() + HANDOVER;
     loop {
-        match open_log(path) {
-            Err(StartError::Log { source: LogError::InUse { .. }, .. })
-                if Instant::now() < deadline =>
-            {
+        match RedbLog::open(&path.join("raft")) {
+            Err(LogError::InUse { .. }) if Instant::now() < deadline => {
                 tokio::time::sleep(HANDOVER_POLL).await;
             }
-            opened => return opened,
+            opened => {
+                let path = path.to_owned();
+                return opened.map_err(|source| StartError::Log { path, source });
+            }
         }
     }
 }
 
-fn open_log(path: &Path) -> Result<(Control, RedbLog), StartError> {
-    let log_error = |source| StartError::Log { path: path.to_owned(), source };
-    let mut log = RedbLog::open(&path.join("raft")).map_err(log_error)?;
-    let identity = match log.identity().map_err(log_error)? {
-        Some(identity) => identity,
-        None => {
-            let cluster = ClusterId(u64::from_le_bytes(random_bytes()?) | 1);
-            let identity = Identity { cluster, node: NodeId(1) };
-            let begins = node::begin([(identity.node, String::new())]);
-            log.identify(identity, &begins).map_err(log_error)?;
-            identity
-        }
-    };
-    let recovered = log.recover().map_err(log_error)?;
+fn recover(log: &mut RedbLog, path: &Path, identity: Identity) -> Result<Control, StartError> {
+    let recovered = log.recover();
+    let recovered =
+        recovered.map_err(|source| StartError::Log { path: path.to_owned(), source })?;
     let boot = u64::from_le_bytes(random_bytes()?);
-    let control = Control::new(identity, &recovered, boot, apply)
-        .map_err(|source| StartError::State { path: path.to_owned(), source })?;
-    Ok((control, log))
+    Control::new(identity, &recovered, boot, apply)
+        .map_err(|source| StartError::State { path: path.to_owned(), source })
 }
 
 fn random_bytes() -> io::Result<[u8; 8]> {

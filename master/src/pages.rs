@@ -27,6 +27,11 @@ impl Pages {
         Pages { recent: Arc::default(), store }
     }
 
+    /// Where pages go.
+    pub(crate) fn store(&self) -> &BlobStore {
+        &self.store
+    }
+
     /// Keeps a page that the log holds.
     pub(crate) fn keep(&self, namespace: &Namespace, digest: Digest, bytes: Vec<u8>) {
         self.recent().insert(digest, (namespace.clone(), bytes.into()));

@@ -9,17 +9,30 @@ mod jobs;
 pub(crate) mod list;
 mod module;
 mod names;
+pub(crate) mod peers;
 pub(crate) mod view;
 mod watch;
 
+use std::sync::Arc;
+
 use tonic::{Code, Status};
 use weir_proto::{job::SpecProblems, malformed::Malformed};
-use weir_scheduler::apply::Rejection;
+use weir_scheduler::{apply::Rejection, state::ClusterState};
 
 pub(crate) use self::{
     agents::AgentsService, cluster::ClusterService, jobs::JobsService, names::NamesService,
+    peers::PeersService,
 };
-use crate::{control::Refusal, driver::Stopping};
+use crate::{
+    control::Refusal,
+    driver::{Handle, Stopping},
+};
+
+/// The state, with everything that was acknowledged before now.
+async fn read(master: &Handle) -> Result<Arc<ClusterState>, Status> {
+    let read = master.read().await.map_err(stopping)?;
+    read.map_err(|refusal| refused(&refusal))
+}
 
 fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {

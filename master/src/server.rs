@@ -18,16 +18,21 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 use weir_proto::{version, wire};
+use weir_scheduler::members::Identity;
 use weir_store::{blobs::BlobStore, service::StoreService};
 
 use crate::{
     driver::Handle,
-    rpc::{AgentsService, ClusterService, JobsService, NamesService},
+    forward::{Forward, forward},
+    rpc::{AgentsService, ClusterService, JobsService, NamesService, PeersService},
     web::{self, board::Board},
 };
 
 /// Most bytes of a request's message: pages and specs are smaller, by their own bounds.
 const MAX_MESSAGE_BYTES: usize = 8 << 20;
+
+/// Most bytes of a peer's message: some entries, each at most as large as a client's message.
+const MAX_PEER_MESSAGE_BYTES: usize = 64 << 20;
 
 /// The services whose health is told.
 pub(crate) const SERVICES: &[&str] = &[
@@ -36,6 +41,7 @@ pub(crate) const SERVICES: &[&str] = &[
     wire::cluster_server::SERVICE_NAME,
     wire::names_server::SERVICE_NAME,
     wire::store_server::SERVICE_NAME,
+    wire::peers_server::SERVICE_NAME,
 ];
 
 /// Names besides addresses and `localhost` by which this machine may be asked for.
@@ -43,11 +49,12 @@ pub(crate) const SERVICES: &[&str] = &[
 pub(crate) struct HostNames(Vec<String>);
 
 impl HostNames {
-    /// The machine's own name, if it can be read.
-    pub(crate) fn of_this_machine() -> HostNames {
+    /// The machine's own name, if it can be read, and those by which masters are reached.
+    pub(crate) fn of_this_machine(masters: &[String]) -> HostNames {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let name = name.trim().to_ascii_lowercase();
-        HostNames(if name.is_empty() { Vec::new() } else { vec![name] })
+        let masters = masters.iter().map(|address| without_port(address).to_ascii_lowercase());
+        HostNames(masters.chain([name]).filter(|name| !name.is_empty()).collect())
     }
 
     fn allows(&self, host: &str) -> bool {
@@ -63,24 +70,29 @@ pub(crate) fn routes(
     store: BlobStore,
     board: Board,
     health: HealthReporter,
-    address: SocketAddr,
+    identity: Identity,
     names: HostNames,
 ) -> Router {
     let metrics = master.metrics.clone();
+    let handing_on = Forward::new(&master);
+    let peers = PeersService::new(master.clone(), identity);
+    let peers = wire::peers_server::PeersServer::new(peers)
+        .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES);
     let jobs = wire::jobs_server::JobsServer::new(JobsService::new(master.clone(), store.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let agents = wire::agents_server::AgentsServer::new(AgentsService::new(master.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let named =
         wire::names_server::NamesServer::new(NamesService::new(master.clone(), store.clone()));
-    let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master, address));
+    let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master));
     let store = wire::store_server::StoreServer::new(StoreService::new(store))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = Routes::new(jobs)
         .add_service(agents)
         .add_service(cluster)
         .add_service(named)
-        .add_service(store);
+        .add_service(store)
+        .add_service(peers);
     // A descriptor set that prost has just written always decodes.
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
@@ -94,6 +106,7 @@ pub(crate) fn routes(
         .into_axum_router()
         .merge(web::routes(board))
         .fallback(web::not_found)
+        .layer(middleware::from_fn_with_state(handing_on, forward))
         .layer(middleware::from_fn_with_state(metrics, web::count_calls))
         .layer(middleware::from_fn_with_state(names, check_host))
         .layer(middleware::map_response(async |response| with_version(response)))

@@ -16,6 +16,7 @@ use weir_proto::{
         self, cluster_client::ClusterClient, jobs_client::JobsClient, store_client::StoreClient,
     },
 };
+use weir_store::masters;
 
 use crate::{
     query::{JobList, JobQuery},
@@ -114,22 +115,24 @@ pub enum AgentError {
 
 impl Client {
     /// Connects to the master at an address such as `127.0.0.1:7400` or `http://host:7400`, in the
-    /// namespace `default`.
+    /// namespace `default`. Several masters of a cluster stand with commas between them: any one that
+    /// answers is asked, and another when that one is gone.
     ///
     /// # Errors
     /// `Address` when it cannot be one, `NobodyListens` when no connection comes about in
     /// `CONNECT_TIMEOUT`, `NotWeir` when what answers is something else, `OtherVersion` when it is a
     /// master that knows none of our requests.
     pub async fn connect(address: &str) -> Result<Client, ConnectError> {
-        let address = plain_address(address)?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let addresses = address.split(',').map(|address| plain_address(address.trim()));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        let address = addresses.join(",");
+        let endpoint = Endpoint::from_shared(format!("http://{}", addresses[0]))
             .map_err(|error| wrong_address(&address, &chain(&error)))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| ConnectError::NobodyListens {
-            address: address.clone(),
-            why: innermost(&error),
+        let channel = masters::connect(&endpoint, addresses).await.map_err(|error| {
+            ConnectError::NobodyListens { address: address.clone(), why: innermost(&error) }
         })?;
         let client = Client { channel, address, namespace: Namespace::default_namespace() };
         client.greet().await?;

@@ -28,6 +28,8 @@ pub mod view;
 
 pub mod query;
 
+pub mod members;
+
 pub mod names;
 
 pub mod namespaces;

@@ -324,8 +324,8 @@ pub struct MemberView {
     pub node: NodeId,
     /// Where it listens.
     pub address: String,
-    /// Whether it leads.
-    pub leads: bool,
+    /// What it is in the group.
+    pub role: MemberRole,
     /// Its Raft term.
     pub term: u64,
     /// The last log entry it knows to be committed.
@@ -334,6 +334,34 @@ pub struct MemberView {
     pub applied_index: u64,
     /// Version of its binary.
     pub version: String,
+}
+
+/// What a master is in the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberRole {
+    /// It answers writes, and leases tasks.
+    Leader,
+    /// It votes, and has what the leader has.
+    Follower,
+    /// It stands for election: it knows no leader.
+    Candidate,
+    /// It gets the log until it has caught up, and does not vote.
+    Learner,
+    /// It did not answer.
+    Away,
+}
+
+impl MemberRole {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            MemberRole::Leader => "leader",
+            MemberRole::Follower => "follower",
+            MemberRole::Candidate => "candidate",
+            MemberRole::Learner => "learner",
+            MemberRole::Away => "away",
+        }
+    }
 }
 
 /// What the master knows of an agent.
@@ -405,7 +433,13 @@ impl From<wire::MemberView> for MemberView {
     fn from(wire: wire::MemberView) -> MemberView {
         MemberView {
             node: NodeId(wire.node),
-            leads: wire.role() == wire::MemberRole::Leader,
+            role: match wire.role() {
+                wire::MemberRole::Leader => MemberRole::Leader,
+                wire::MemberRole::Follower => MemberRole::Follower,
+                wire::MemberRole::Candidate => MemberRole::Candidate,
+                wire::MemberRole::Learner => MemberRole::Learner,
+                wire::MemberRole::Away | wire::MemberRole::Unspecified => MemberRole::Away,
+            },
             address: wire.address,
             term: wire.term,
             committed_index: wire.committed_index,

@@ -18,6 +18,8 @@ pub mod bounds;
 
 pub mod service;
 
+pub mod masters;
+
 pub mod remote;
 
 pub mod image;

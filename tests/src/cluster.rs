@@ -380,6 +380,14 @@ impl Server {
         Server::listening(Weir::new(["master", "--listen", listen]), data_dir)
     }
 
+    /// Starts one of several masters at this address, with more flags.
+    ///
+    /// # Panics
+    /// As `dev`.
+    pub fn one_of(data_dir: &Path, listen: &str, flags: &[&str]) -> Server {
+        Server::listening(Weir::new(["master", "--listen", listen]).args(flags), data_dir)
+    }
+
     fn listening(weir: Weir, data_dir: &Path) -> Server {
         let process = weir.arg("--data-dir").arg(data_dir).start();
         process.wait_for_stdout(" listens on http://");

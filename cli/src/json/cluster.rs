@@ -7,7 +7,7 @@ use serde::Serialize;
 use weir_sdk::{
     event::{ClusterEvent, Happened},
     proto::weight::NamespaceView,
-    view::{AgentView, ClusterStatus, MemberView},
+    view::{AgentView, ClusterStatus, MemberRole, MemberView},
 };
 
 use super::counts;
@@ -50,6 +50,8 @@ pub(crate) struct Member {
     node: String,
     /// Where it listens.
     address: String,
+    /// What it is: `leader`, `follower`, `candidate`, `learner` or `away`.
+    role: &'static str,
     /// Whether it leads.
     leads: bool,
     /// Its Raft term.
@@ -58,6 +60,8 @@ pub(crate) struct Member {
     committed_index: u64,
     /// The last log entry it has applied.
     applied_index: u64,
+    /// Log entries that are committed and that it has not applied; null while it is away.
+    lag: Option<u64>,
     /// Version of its binary.
     version: String,
 }
@@ -193,24 +197,41 @@ impl Status {
             commit_p99_us: us(status.commit_p99),
             active_jobs: status.active_jobs,
             open_tasks: status.open_tasks,
-            members: status.members.iter().map(Member::from).collect(),
+            members: Member::all(&status.members),
             agents: status.agents.iter().map(Agent::from).collect(),
         }
     }
 }
 
-impl From<&MemberView> for Member {
-    fn from(view: &MemberView) -> Member {
+impl Member {
+    /// All masters.
+    pub(crate) fn all(members: &[MemberView]) -> Vec<Member> {
+        members.iter().zip(lags(members)).map(|(view, lag)| Member::new(view, lag)).collect()
+    }
+
+    fn new(view: &MemberView, lag: Option<u64>) -> Member {
         Member {
             node: view.node.to_string(),
             address: view.address.clone(),
-            leads: view.leads,
+            role: view.role.word(),
+            leads: view.role == MemberRole::Leader,
             term: view.term,
             committed_index: view.committed_index,
             applied_index: view.applied_index,
+            lag,
             version: view.version.clone(),
         }
     }
+}
+
+/// How far each is behind what is known to be committed; of one that is away nobody knows.
+pub(crate) fn lags(members: &[MemberView]) -> Vec<Option<u64>> {
+    let committed = members.iter().map(|member| member.committed_index).max().unwrap_or(0);
+    let lag = |member: &MemberView| {
+        let known = member.role != MemberRole::Away;
+        known.then(|| committed.saturating_sub(member.applied_index))
+    };
+    members.iter().map(lag).collect()
 }
 
 impl From<&AgentView> for Agent {

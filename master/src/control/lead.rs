@@ -11,6 +11,11 @@ impl Control {
         self.address = Some(address);
     }
 
+    /// Where others reach it; empty before that is known.
+    pub fn advertised(&self) -> &str {
+        self.address.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn not_leader(&self) -> Refusal {
         Refusal::NotLeader(self.leader())
     }

@@ -6,7 +6,7 @@ use redb::{Database, TableDefinition};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Master, MasterConfig};
+use crate::{Group, Master, MasterConfig};
 
 const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 
@@ -19,7 +19,8 @@ async fn stopped() -> TempDir {
 
 async fn start(dir: &Path) -> Master {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    let config = MasterConfig { data_dir: dir.to_owned(), listen, insecure: false };
+    let (data_dir, group) = (dir.to_owned(), Group::Own);
+    let config = MasterConfig { data_dir, listen, insecure: false, advertise: None, group };
     Master::start(config).await.expect("a master")
 }
 

@@ -1,39 +1,73 @@
 //! `Cluster`: what the cluster is and how it does.
 
-use std::{collections::BTreeSet, net::SocketAddr, pin::Pin};
+use std::{collections::BTreeSet, pin::Pin, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use weir_proto::{
     command::Change,
     event::Position,
-    id::{AgentId, Namespace},
+    id::{AgentId, Namespace, NodeId},
     weight::{NamespaceView, weight_from_wire},
-    wire,
+    wire::{self, peers_client::PeersClient},
 };
 use weir_scheduler::{
+    members::Member,
     snapshot,
-    state::{AgentLife, AgentRecord},
+    state::{AgentLife, AgentRecord, ClusterState},
 };
 
-use super::{events, malformed, refused, stopping};
-use crate::{control::Control, driver::Handle};
+use super::{events, malformed, peers, refused, stopping};
+use crate::{control::Control, driver::Handle, peers::endpoint};
 
 /// Events that a client has not taken.
 const EVENTS_QUEUE: usize = 64;
+
+/// How long another master may take to tell how it is.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct ClusterService {
     master: Handle,
-    /// Where this master listens.
-    address: SocketAddr,
 }
 
 impl ClusterService {
-    pub(crate) fn new(master: Handle, address: SocketAddr) -> ClusterService {
-        ClusterService { master, address }
+    pub(crate) fn new(master: Handle) -> ClusterService {
+        ClusterService { master }
+    }
+}
+
+/// All masters, each as it knows itself; one that does not answer is away.
+async fn everybody(ours: Vec<wire::MemberView>, state: &ClusterState) -> Vec<wire::MemberView> {
+    let mut asked = JoinSet::new();
+    for (node, member) in &state.members {
+        if ours.iter().all(|view| view.node != node.0) {
+            asked.spawn(ask(*node, member.clone()));
+        }
+    }
+    let mut members = ours;
+    while let Some(Ok(view)) = asked.join_next().await {
+        members.push(view);
+    }
+    members.sort_by_key(|view| view.node);
+    members
+}
+
+async fn ask(node: NodeId, member: Member) -> wire::MemberView {
+    let look = async {
+        let channel = endpoint(&member.address)?.connect_lazy();
+        PeersClient::new(channel).look(wire::LookRequest {}).await
+    };
+    match timeout(LOOK_TIMEOUT, look).await {
+        Ok(Ok(view)) => view.into_inner(),
+        Ok(Err(_)) | Err(_) => wire::MemberView {
+            node: node.0,
+            address: member.address,
+            role: wire::MemberRole::Away.into(),
+            ..wire::MemberView::default()
+        },
     }
 }
 
@@ -69,7 +103,6 @@ impl wire::cluster_server::Cluster for ClusterService {
         &self,
         _request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::ClusterStatus>, Status> {
-        let address = self.address.to_string();
         let status = self.master.inspect(move |control, latencies| {
             let state = control.state();
             let agents = state.agents.values().map(|agent| {
@@ -85,20 +118,6 @@ impl wire::cluster_server::Cluster for ClusterService {
                     used_countables: used.countables.to_wire(),
                 }
             });
-            let leads = control.table().is_some();
-            // The group has one node yet.
-            let member = wire::MemberView {
-                node: 1,
-                address,
-                role: match leads {
-                    true => wire::MemberRole::Leader.into(),
-                    false => wire::MemberRole::Follower.into(),
-                },
-                term: control.term(),
-                committed_index: control.committed(),
-                applied_index: state.applied,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            };
             let status = wire::ClusterStatus {
                 cluster: state.cluster.map_or(0, |cluster| cluster.0),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -109,13 +128,14 @@ impl wire::cluster_server::Cluster for ClusterService {
                 commits: latencies.count,
                 commit_p50_us: latencies.quantile_us(0.5),
                 commit_p99_us: latencies.quantile_us(0.99),
-                members: vec![member],
+                members: vec![peers::look(control)],
                 active_jobs: state.active.len() as u32,
                 open_tasks: state.backlog.values().map(|backlog| backlog.tasks).sum(),
             };
             (status, state.clone())
         });
-        let (status, state) = status.await.map_err(stopping)?;
+        let (mut status, state) = status.await.map_err(stopping)?;
+        status.members = everybody(status.members, &state).await;
         // Hashing encodes the whole state: not in the loop.
         let hash = tokio::task::spawn_blocking(move || snapshot::hash(&state)).await;
         let hash = hash.map_err(|_| Status::unavailable("the master is stopping"))?;

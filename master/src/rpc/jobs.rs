@@ -25,7 +25,7 @@ use weir_scheduler::{place::most_of_each, state::Job};
 use weir_store::blobs::{BlobStore, GetError};
 
 use super::{
-    list, malformed, module, problems, refused, stopping,
+    list, malformed, module, problems, read, refused, stopping,
     view::{advice, view},
     watch::Watch,
 };
@@ -137,8 +137,8 @@ impl JobsService {
         )))
     }
 
-    fn job(&self, id: JobId) -> Result<Arc<Job>, Status> {
-        let job = self.master.state().jobs.get(&id).cloned();
+    async fn job(&self, id: JobId) -> Result<Arc<Job>, Status> {
+        let job = read(&self.master).await?.jobs.get(&id).cloned();
         job.ok_or_else(|| {
             Status::not_found(format!(
                 "{id} is not known: it never existed, or ended so long ago that it was forgotten"
@@ -186,7 +186,7 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::GetJobRequest>,
     ) -> Result<Response<wire::JobView>, Status> {
-        let job = self.job(JobId(request.into_inner().job))?;
+        let job = self.job(JobId(request.into_inner().job)).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -195,7 +195,7 @@ impl wire::jobs_server::Jobs for JobsService {
         request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsResponse>, Status> {
         let asked = request.into_inner();
-        let state = self.master.state();
+        let state = read(&self.master).await?;
         let (mut jobs, matched) = list::jobs(&state, &asked);
         let active = wire::JobStatus::Active as i32;
         let active: Vec<JobId> =
@@ -218,7 +218,7 @@ impl wire::jobs_server::Jobs for JobsService {
     ) -> Result<Response<wire::JobView>, Status> {
         let job = JobId(request.into_inner().job);
         self.change(Change::CancelJob(job)).await?;
-        let job = self.job(job)?;
+        let job = self.job(job).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -229,7 +229,7 @@ impl wire::jobs_server::Jobs for JobsService {
         let wire::PauseRequest { job, tasks, paused } = request.into_inner();
         let tasks = RangeSet::from_wire(&tasks).map_err(|error| malformed(&error))?;
         let job = JobId(job);
-        let count = self.job(job)?.tasks();
+        let count = self.job(job).await?.tasks();
         if let Some(last) = tasks.ranges().last().filter(|last| last.end > count) {
             return Err(Status::invalid_argument(format!(
                 "{job} has {count} tasks, so none is numbered {}",
@@ -237,7 +237,7 @@ impl wire::jobs_server::Jobs for JobsService {
             )));
         }
         self.change(Change::PauseTasks { job, tasks, paused }).await?;
-        let job = self.job(job)?;
+        let job = self.job(job).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -274,7 +274,7 @@ impl wire::jobs_server::Jobs for JobsService {
         let request = request.into_inner();
         let job = JobId(request.job);
         let news = self.master.watchers.subscribe(job);
-        self.job(job)?;
+        self.job(job).await?;
         let (events, stream) = mpsc::channel(WATCH_QUEUE);
         let watch = Watch {
             master: self.master.clone(),

@@ -10,7 +10,7 @@ use weir_proto::{
 };
 use weir_store::blobs::BlobStore;
 
-use super::{malformed, refused, stopping};
+use super::{malformed, read, refused, stopping};
 use crate::driver::Handle;
 
 /// Most names in one answer.
@@ -57,7 +57,7 @@ impl wire::names_server::Names for NamesService {
     ) -> Result<Response<wire::NameState>, Status> {
         let wire::GetNameRequest { namespace, name } = request.into_inner();
         let key = parse(&namespace, &name).map_err(|error| malformed(&error))?;
-        let record = self.master.state().names.get(&key).copied();
+        let record = read(&self.master).await?.names.get(&key).copied();
         let (namespace, name) = key;
         let Some(record) = record else {
             return Err(Status::not_found(format!("there is no name {name} in {namespace}")));
@@ -73,7 +73,7 @@ impl wire::names_server::Names for NamesService {
         let wire::ListNamesRequest { namespace, prefix } = request.into_inner();
         let namespace: Namespace =
             namespace.parse().map_err(|error: Malformed| malformed(&error))?;
-        let state = self.master.state();
+        let state = read(&self.master).await?;
         let all = state
             .names
             .iter()

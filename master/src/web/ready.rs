@@ -38,10 +38,10 @@ pub(super) async fn ask<T: Send + 'static>(
     }
 }
 
-/// Whether it leads and its loop answers. The group has one node yet, so whoever does not lead can
-/// answer nobody.
+/// Whether its loop answers, and it leads or knows who does: then it can answer anybody.
 pub(super) async fn ready(master: &Handle) -> Result<(), Unready> {
-    match ask(master, |control, _| control.table().is_some()).await? {
+    let led = |control: &Control, _: &_| control.table().is_some() || control.leader().is_some();
+    match ask(master, led).await? {
         true => Ok(()),
         false => Err(Unready::NotLeading),
     }
