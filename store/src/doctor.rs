@@ -126,9 +126,8 @@ impl DatabaseCopy {
         if fs::metadata(&copy).map_err(failed)?.len() == 0 {
             return Err(damaged("it is empty".to_owned()));
         }
-        // A file that was closed opens read-only as it is.
-        let was_killed =
-            matches!(Builder::new().open_read_only(&copy), Err(DatabaseError::RepairAborted));
+        let as_it_was = dir.path().join("as-it-was.redb");
+        fs::copy(&copy, &as_it_was).map_err(failed)?;
         let opened = Builder::new().set_check_integrity_on_open(true).open(&copy);
         let database = opened.map_err(|error| match error {
             DatabaseError::Storage(StorageError::Io(source)) if source.raw_os_error().is_some() => {
@@ -136,6 +135,9 @@ impl DatabaseCopy {
             }
             error => damaged(error.to_string()),
         })?;
+        // It is whole, so redb may be trusted with it; one that was closed opens read-only as it is.
+        let read_only = Builder::new().open_read_only(&as_it_was);
+        let was_killed = matches!(read_only, Err(DatabaseError::RepairAborted));
         Ok(DatabaseCopy { database, was_killed, _dir: dir })
     }
 }

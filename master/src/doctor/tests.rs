@@ -14,6 +14,17 @@ const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
 async fn stopped() -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     start(dir.path()).await.stop().await.expect("stopped");
+    // The thread that writes the log lets go of it a moment later, the store's as well.
+    let in_use = || {
+        let found = examine_master(dir.path(), false);
+        matches!(found, Err(DoctorError::Unreadable(ExamineError::InUse { .. })))
+    };
+    for _ in 0..300 {
+        if !in_use() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     dir
 }
 
