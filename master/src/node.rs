@@ -8,6 +8,8 @@ mod memory;
 
 mod message;
 
+mod shape;
+
 mod start;
 
 use protobuf::Message as _;

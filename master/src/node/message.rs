@@ -6,6 +6,8 @@ use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType, Message, Messa
 use weir_proto::id::{ClusterId, NodeId};
 use weir_scheduler::members::{Identity, MemberChange};
 
+use super::shape::{is_shallow, is_shallow_message};
+
 /// A message from node to node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerMessage {
@@ -105,7 +107,8 @@ impl PeerMessage {
         if from == us.node {
             return Err(NotForUs::Twin(from));
         }
-        let message = Message::parse_from_bytes(&self.raft).ok();
+        let shallow = is_shallow_message(&self.raft);
+        let message = shallow.then(|| Message::parse_from_bytes(&self.raft).ok()).flatten();
         // Its `from` may be another's: a follower hands questions on to the leader.
         let message = message.filter(|message| message.to == us.node.0);
         let mut message = message.ok_or(NotForUs::Undecodable { from })?;
@@ -140,6 +143,9 @@ pub(super) fn conf_change(change: &MemberChange) -> ConfChange {
 /// The change of members that an entry is, if it is one.
 pub(super) fn member_change(entry: &Entry) -> Option<MemberChange> {
     if entry.get_entry_type() != EntryType::EntryConfChange {
+        return None;
+    }
+    if !is_shallow(&entry.data) {
         return None;
     }
     let change = ConfChange::parse_from_bytes(&entry.data).ok()?;
