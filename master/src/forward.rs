@@ -1,4 +1,5 @@
-//! Any master answers: what only the leader can do is handed on to it, streams and all.
+//! Any master answers: what only the leader can do is handed on to it, streams and all. What is
+//! immutable, the store's blobs, any master takes and gives.
 //!
 //! While nobody leads, a call waits a little: an election takes a second or two. A master that
 //! calls another means just that one, and says so by its name as a user agent.
@@ -24,9 +25,16 @@ use crate::{control::Leader, driver::Handle, peers};
 
 /// What masters call themselves when they call each other.
 pub(crate) const USER_AGENT: &str = "weir-master";
-/// Calls that are about the master that gets them.
-const OURS: [&str; 4] =
-    ["/weir.v1.Peers/Send", "/weir.v1.Peers/Look", "/grpc.health.", "/grpc.reflection."];
+/// Calls that are about the master that gets them, or that any master can answer as well.
+const OURS: [&str; 7] = [
+    "/weir.v1.Peers/Send",
+    "/weir.v1.Peers/Look",
+    "/weir.v1.Store/FindMissing",
+    "/weir.v1.Store/Get",
+    "/weir.v1.Store/Put",
+    "/grpc.health.",
+    "/grpc.reflection.",
+];
 /// How long a call waits for somebody to lead, or for another to lead than one who is gone.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -145,6 +153,11 @@ mod tests {
         assert!(is_for_leader("/weir.v1.Peers/Join", &headers("tonic/0.14")));
         assert!(!is_for_leader("/weir.v1.Jobs/Submit", &headers("weir-master tonic/0.14")));
         assert!(!is_for_leader("/weir.v1.Peers/Send", &headers("tonic/0.14")));
+        for any in ["Put", "PutBatch", "Get", "GetBatch", "FindMissing"] {
+            let path = format!("/weir.v1.Store/{any}");
+            assert!(!is_for_leader(&path, &headers("tonic/0.14")), "{any}");
+        }
+        assert!(is_for_leader("/weir.v1.Store/List", &headers("tonic/0.14")));
         assert!(!is_for_leader("/grpc.health.v1.Health/Check", &headers("grpcurl")));
         assert!(!is_for_leader("/", &HeaderMap::new()));
     }

@@ -11,6 +11,8 @@ pub mod control;
 
 pub mod doctor;
 
+pub mod blobs;
+
 mod disk;
 
 mod driver;
@@ -54,6 +56,7 @@ pub use driver::Failure;
 pub use group::{Group, GroupError};
 
 use crate::{
+    blobs::Blobs,
     control::Control,
     disk::Disk,
     log::{Log as _, LogError, RedbLog},
@@ -90,8 +93,9 @@ pub struct Master {
     /// Absent once it has ended by itself, and that was told.
     driver: Option<JoinHandle<Result<(), Failure>>>,
     server: JoinHandle<()>,
-    /// Ends after the driver.
+    /// They end after the driver.
     board: JoinHandle<()>,
+    catching_up: JoinHandle<()>,
 }
 
 /// Why a master does not start.
@@ -180,7 +184,9 @@ impl Master {
         let board = Board::new(handle.clone(), store.clone(), url(address));
         let health = HealthReporter::new();
         let names = HostNames::of_this_machine(&masters);
-        let routes = server::routes(handle, store, board.clone(), health.clone(), identity, names);
+        let blobs = Blobs::new(store, handle.clone(), identity);
+        let catching_up = tokio::spawn(blobs.clone().run());
+        let routes = server::routes(handle, blobs, board.clone(), health.clone(), identity, names);
         let board = tokio::spawn(board.run(health, server::SERVICES));
         // Small messages go back and forth: Nagle's algorithm would hold them for milliseconds.
         let listener = listener.tap_io(|stream| {
@@ -194,7 +200,7 @@ impl Master {
             }
         });
         let (stop_driver, driver) = (Some(stop_driver), Some(driver));
-        Ok(Master { address, stop_driver, driver, server, board })
+        Ok(Master { address, stop_driver, driver, server, board, catching_up })
     }
 
     /// Where it listens.
@@ -229,6 +235,9 @@ impl Master {
         };
         if let Err(error) = self.board.await {
             tracing::error!(%error, "the status page ended before its master");
+        }
+        if let Err(error) = self.catching_up.await {
+            tracing::error!(%error, "catching up with others' blobs ended before its master");
         }
         result
     }

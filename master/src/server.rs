@@ -3,7 +3,10 @@
 //! Any web page can make a browser send requests to a local port. A request must therefore name
 //! this machine (or an address) as its host, and one that a page sent must come from that host.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -19,9 +22,10 @@ use tonic_health::{
 };
 use weir_proto::{version, wire};
 use weir_scheduler::members::Identity;
-use weir_store::{blobs::BlobStore, service::StoreService};
+use weir_store::service::StoreService;
 
 use crate::{
+    blobs::Blobs,
     driver::Handle,
     forward::{Forward, forward},
     rpc::{AgentsService, ClusterService, JobsService, NamesService, PeersService},
@@ -67,7 +71,7 @@ impl HostNames {
 /// All routes of a master.
 pub(crate) fn routes(
     master: Handle,
-    store: BlobStore,
+    blobs: Blobs,
     board: Board,
     health: HealthReporter,
     identity: Identity,
@@ -75,17 +79,18 @@ pub(crate) fn routes(
 ) -> Router {
     let metrics = master.metrics.clone();
     let handing_on = Forward::new(&master);
-    let peers = PeersService::new(master.clone(), identity);
+    let peers = PeersService::new(master.clone(), blobs.clone(), identity);
     let peers = wire::peers_server::PeersServer::new(peers)
         .max_decoding_message_size(MAX_PEER_MESSAGE_BYTES);
-    let jobs = wire::jobs_server::JobsServer::new(JobsService::new(master.clone(), store.clone()))
+    let jobs = wire::jobs_server::JobsServer::new(JobsService::new(master.clone(), blobs.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let agents = wire::agents_server::AgentsServer::new(AgentsService::new(master.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let named =
-        wire::names_server::NamesServer::new(NamesService::new(master.clone(), store.clone()));
+        wire::names_server::NamesServer::new(NamesService::new(master.clone(), blobs.clone()));
     let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master));
-    let store = wire::store_server::StoreServer::new(StoreService::new(store))
+    let store = StoreService::of_group(blobs.here().clone(), Arc::new(blobs));
+    let store = wire::store_server::StoreServer::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = Routes::new(jobs)
         .add_service(agents)

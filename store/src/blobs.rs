@@ -299,6 +299,29 @@ impl BlobStore {
         .await
     }
 
+    /// Blobs of all namespaces and their sizes in bytes, ascending by namespace and digest: at most
+    /// `limit` of those after `after`.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub async fn list_all(
+        &self,
+        after: Option<(Namespace, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<(Namespace, Digest, u64)>, GetError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let listed = inner.index.list_all(after.as_ref(), limit);
+            let listed = listed.map_err(|source| inner.failed(source))?;
+            // Only namespaces are ever entered; what a rotten index calls one is nobody's.
+            let parsed = listed.into_iter().filter_map(|(namespace, digest, size)| {
+                Some((namespace.parse().ok()?, digest, size))
+            });
+            Ok(parsed.collect())
+        })
+        .await
+    }
+
     /// How full the store is; reads the whole index of the namespace, about a million blobs a
     /// second.
     ///

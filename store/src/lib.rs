@@ -1,7 +1,7 @@
 //! Content-addressed blobs and trees: on this machine's disk, at a remote store, and cached.
 //!
 //! A blob is named by its digest, belongs to namespaces, and is verified whenever it is read. What
-//! is left out so far: eviction, replication between masters, buckets, mutable names. The next stop
+//! is left out so far: eviction and buckets. The next stop
 //! on a task's way is the master, in `weir-master`.
 
 pub mod blobs;
@@ -17,6 +17,10 @@ pub mod directory;
 pub mod bounds;
 
 pub mod service;
+
+pub mod group;
+
+pub mod copy;
 
 pub mod masters;
 

@@ -1,9 +1,12 @@
 //! The store as an rpc service: every message is bounded and parsed here before the disk is touched.
 //!
-//! Who may use which namespace is not decided here but by what stands before it. The client of this
-//! service is in `remote`.
+//! Who may use which namespace is not decided here but by what stands before it. Where several stores
+//! keep the same blobs, a put is acknowledged once enough of them have it, and what this one lacks is
+//! fetched from the others. The client of this service is in `remote`.
 
-use std::{error::Error, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet, error::Error, fmt::Write as _, pin::Pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -11,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use weir_proto::{
     digest::Digest,
     id::Namespace,
@@ -25,6 +28,7 @@ use weir_proto::{
 use crate::{
     blobs::{BlobStore, GetError, PutError},
     bounds::{MAX_BATCH_BYTES, MAX_CHUNK_BYTES, MAX_DIGESTS, MAX_MESSAGE_BYTES},
+    group::{Caller, Group},
 };
 
 /// Most uploads and downloads at once: each holds an open file and up to 2 MiB.
@@ -38,13 +42,25 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct StoreService {
     store: BlobStore,
+    group: Option<Arc<dyn Group>>,
     streams: Arc<Semaphore>,
 }
 
 impl StoreService {
-    /// A service over this store.
+    /// A service over this store alone.
     pub fn new(store: BlobStore) -> StoreService {
-        StoreService { store, streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        StoreService { store, group: None, streams: Arc::new(Semaphore::new(MAX_STREAMS)) }
+    }
+
+    /// A service over one of several stores that keep the same blobs.
+    pub fn of_group(store: BlobStore, group: Arc<dyn Group>) -> StoreService {
+        StoreService { group: Some(group), ..StoreService::new(store) }
+    }
+
+    /// The other stores, if the caller means them too.
+    fn group(&self, metadata: &MetadataMap) -> Result<Option<&dyn Group>, Status> {
+        let Some(group) = &self.group else { return Ok(None) };
+        Ok((group.caller(metadata)? == Caller::Client).then_some(&**group))
     }
 
     /// The service as tonic mounts it, with its bounds on messages.
@@ -74,10 +90,17 @@ impl Store for StoreService {
         &self,
         request: Request<wire::FindMissingRequest>,
     ) -> Result<Response<wire::FindMissingResponse>, Status> {
-        let request = request.into_inner();
+        let group = self.group(request.metadata())?;
+        let request = request.get_ref();
         let namespace = parse_namespace(&request.namespace)?;
         let digests = parse_digests(&request.digests)?;
         let missing = self.store.find_missing(&namespace, &digests).await.map_err(get_status)?;
+        if let Some(group) = group {
+            // Whoever hears that a blob is there does not put it.
+            let lacked: HashSet<&Digest> = missing.iter().collect();
+            let there = digests.iter().filter(|digest| !lacked.contains(digest));
+            group.spread(&namespace, &there.copied().collect::<Vec<_>>()).await?;
+        }
         let missing = missing.into_iter().map(Digest::to_wire).collect();
         Ok(Response::new(wire::FindMissingResponse { missing }))
     }
@@ -87,6 +110,7 @@ impl Store for StoreService {
         request: Request<Streaming<wire::PutRequest>>,
     ) -> Result<Response<wire::PutResponse>, Status> {
         let _admitted = self.admit().await?;
+        let group = self.group(request.metadata())?;
         let mut messages = request.into_inner();
         let Some(first) = next_message(&mut messages).await? else {
             return Err(Status::invalid_argument("a put begins with a message, not with its end"));
@@ -109,6 +133,9 @@ impl Store for StoreService {
             chunk = check_chunk(next.data)?;
         }
         let (digest, size_bytes) = upload.finish().await.map_err(put_status)?;
+        if let Some(group) = group {
+            group.spread(&namespace, &[digest]).await?;
+        }
         Ok(Response::new(wire::PutResponse { digest: digest.to_wire(), size_bytes }))
     }
 
@@ -116,6 +143,7 @@ impl Store for StoreService {
         &self,
         request: Request<wire::PutBatchRequest>,
     ) -> Result<Response<wire::PutBatchResponse>, Status> {
+        let group = self.group(request.metadata())?;
         let request = request.into_inner();
         let namespace = parse_namespace(&request.namespace)?;
         check_count(request.blobs.len())?;
@@ -127,6 +155,9 @@ impl Store for StoreService {
         }
         let blobs = request.blobs.into_iter().map(Bytes::from).collect();
         let digests = self.store.put_batch(&namespace, blobs).await.map_err(put_status)?;
+        if let Some(group) = group {
+            group.spread(&namespace, &digests).await?;
+        }
         let digests = digests.into_iter().map(Digest::to_wire).collect();
         Ok(Response::new(wire::PutBatchResponse { digests }))
     }
@@ -135,13 +166,27 @@ impl Store for StoreService {
         &self,
         request: Request<wire::GetRequest>,
     ) -> Result<Response<Self::GetStream>, Status> {
-        let request = request.into_inner();
+        let group = self.group(request.metadata())?;
+        let request = request.get_ref();
         let namespace = parse_namespace(&request.namespace)?;
         let digest = Digest::try_from(&request.digest[..]).map_err(invalid)?;
         let admitted = self.admit().await?;
-        let chunks = self.store.read(&namespace, digest).await.map_err(get_status)?;
+        let chunks = match (self.store.read(&namespace, digest).await, group) {
+            (Err(error), Some(group)) if error.is_curable() => {
+                group.fetch(&namespace, &[digest]).await;
+                self.store.read(&namespace, digest).await
+            }
+            (chunks, _) => chunks,
+        };
+        let chunks = chunks.map_err(get_status)?;
+        let healing = group.and(self.group.clone());
         let messages = chunks.map(move |chunk| {
             let _held_until_the_stream_ends = &admitted;
+            if let (Err(GetError::Corrupt { .. }), Some(group)) = (&chunk, healing.clone()) {
+                // Too late for this reader; the next one finds it whole.
+                let namespace = namespace.clone();
+                tokio::spawn(async move { group.fetch(&namespace, &[digest]).await });
+            }
             chunk.map(|data| wire::GetResponse { data: data.into() }).map_err(get_status)
         });
         Ok(Response::new(Box::pin(messages)))
@@ -151,10 +196,18 @@ impl Store for StoreService {
         &self,
         request: Request<wire::GetBatchRequest>,
     ) -> Result<Response<wire::GetBatchResponse>, Status> {
-        let request = request.into_inner();
+        let group = self.group(request.metadata())?;
+        let request = request.get_ref();
         let namespace = parse_namespace(&request.namespace)?;
         let digests = parse_digests(&request.digests)?;
         let blobs = self.store.get_batch(&namespace, &digests, MAX_BATCH_BYTES).await;
+        let blobs = match (blobs, group) {
+            (Err(error), Some(group)) if error.is_curable() => {
+                group.fetch(&namespace, &digests).await;
+                self.store.get_batch(&namespace, &digests, MAX_BATCH_BYTES).await
+            }
+            (blobs, _) => blobs,
+        };
         let blobs = blobs.map_err(get_status)?.into_iter().map(Vec::from).collect();
         Ok(Response::new(wire::GetBatchResponse { blobs }))
     }
@@ -267,7 +320,7 @@ fn get_status(error: GetError) -> Status {
 }
 
 /// An error and its sources in one line.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -1,6 +1,9 @@
 //! Three masters and two agents as processes: the leader is killed in the middle of an array while
 //! a client watches; a master joins, is handed the lead, and another is removed.
 
+#[path = "masters/blobs.rs"]
+mod blobs;
+
 use std::{
     collections::BTreeMap,
     net::TcpListener,
@@ -77,13 +80,25 @@ impl Masters {
         members
     }
 
+    /// Ends one as a power cut would; its data is left.
+    fn kill(&mut self, address: &str) -> tempfile::TempDir {
+        let at = self.servers.iter().position(|(server, _)| server.address() == address);
+        let (server, data) = self.servers.remove(at.expect("one of ours"));
+        server.kill();
+        data
+    }
+
+    /// Starts one on what it left.
+    fn start_again(&mut self, address: &str, data: tempfile::TempDir) {
+        self.servers.push((Server::one_of(data.path(), address, &[]), data));
+    }
+
     /// Ends the leader as a power cut would; returns where it was.
     fn kill_leader(&mut self) -> String {
         let members = self.members();
         let leader = members.iter().find(|member| member["leads"] == true).expect("a leader");
         let address = leader["address"].as_str().expect("an address").to_owned();
-        let at = self.servers.iter().position(|(server, _)| server.address() == address);
-        self.servers.swap_remove(at.expect("one of ours")).0.kill();
+        self.kill(&address);
         address
     }
 
@@ -110,6 +125,10 @@ fn free_addresses(count: usize) -> Vec<String> {
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
     let address = |listener: &TcpListener| listener.local_addr().expect("an address").to_string();
     listeners.iter().map(address).collect()
+}
+
+fn members_vote(members: &[Value]) -> bool {
+    members.len() == 3 && members.iter().all(|m| m["role"] == "leader" || m["role"] == "follower")
 }
 
 fn leader_is_known(members: &[Value]) -> bool {
@@ -157,10 +176,7 @@ async fn results(client: Client, job: JobId) -> BTreeMap<u32, (u64, Vec<u8>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_array_goes_on_when_the_leader_is_killed_and_every_task_has_one_result() {
     let mut masters = Masters::three();
-    masters.wait_until("all three answer", |members| {
-        members.len() == 3
-            && members.iter().all(|m| m["role"] == "leader" || m["role"] == "follower")
-    });
+    masters.wait_until("all three answer", members_vote);
     let data = tempfile::tempdir().expect("a directory");
     let _agents = masters.agents(&data);
     let client = Client::connect(&masters.list()).await.expect("they answer");

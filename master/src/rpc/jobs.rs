@@ -22,14 +22,17 @@ use weir_proto::{
     wire,
 };
 use weir_scheduler::{place::most_of_each, state::Job};
-use weir_store::blobs::{BlobStore, GetError};
+use weir_store::blobs::GetError;
 
 use super::{
     list, malformed, module, problems, read, refused, stopping,
     view::{advice, view},
     watch::Watch,
 };
-use crate::driver::{Handle, unix_ms};
+use crate::{
+    blobs::Blobs,
+    driver::{Handle, unix_ms},
+};
 
 /// Events that a watcher has not taken.
 const WATCH_QUEUE: usize = 16;
@@ -40,14 +43,14 @@ const MAX_CHECKED: usize = 10_000;
 #[derive(Clone)]
 pub(crate) struct JobsService {
     master: Handle,
-    store: BlobStore,
+    blobs: Blobs,
     /// Modules that passed the check.
     checked: Arc<Mutex<HashSet<Digest>>>,
 }
 
 impl JobsService {
-    pub(crate) fn new(master: Handle, store: BlobStore) -> JobsService {
-        JobsService { master, store, checked: Arc::default() }
+    pub(crate) fn new(master: Handle, blobs: Blobs) -> JobsService {
+        JobsService { master, blobs, checked: Arc::default() }
     }
 
     async fn check(&self, spec: &JobSpec) -> Result<(), Status> {
@@ -62,8 +65,7 @@ impl JobsService {
     }
 
     async fn check_there(&self, namespace: &Namespace, digests: &[Digest]) -> Result<(), Status> {
-        let missing = self.store.find_missing(namespace, digests).await;
-        let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
+        let missing = self.blobs.require(namespace, digests).await?;
         match missing.first() {
             Some(digest) => Err(Status::failed_precondition(format!(
                 "{digest} is not in the store of namespace {namespace}; put it first"
@@ -76,7 +78,7 @@ impl JobsService {
     /// store are their own tasks' failure.
     async fn check_manifest(&self, namespace: &Namespace, stage: &StageSpec) -> Result<(), Status> {
         let TaskKind::Foreach { manifest } = stage.kind else { return Ok(()) };
-        let bytes = self.store.get(namespace, manifest).await;
+        let bytes = self.blobs.get(namespace, manifest).await;
         let bytes = bytes.map_err(|error| Status::internal(error.to_string()))?;
         let manifest = Manifest::decode(&bytes).map_err(|error| malformed(&error))?;
         if manifest.count != stage.count {
@@ -85,8 +87,7 @@ impl JobsService {
                 stage.name, stage.count, manifest.count
             )));
         }
-        let missing = self.store.find_missing(namespace, &manifest.chunks).await;
-        let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
+        let missing = self.blobs.require(namespace, &manifest.chunks).await?;
         match missing.first() {
             Some(digest) => Err(Status::failed_precondition(format!(
                 "{digest}, a part of the manifest, is not in the store; put it first"
@@ -99,7 +100,7 @@ impl JobsService {
         if self.checked.lock().expect("nobody panics while holding it").contains(&digest) {
             return Ok(());
         }
-        let bytes = self.store.get(namespace, digest).await.map_err(|error| match &error {
+        let bytes = self.blobs.get(namespace, digest).await.map_err(|error| match &error {
             GetError::NotFound { .. } => Status::failed_precondition(error.to_string()),
             _ => Status::internal(error.to_string()),
         })?;

@@ -8,10 +8,9 @@ use weir_proto::{
     name::{Name, NamedSource, SetName},
     wire,
 };
-use weir_store::blobs::BlobStore;
 
 use super::{malformed, read, refused, stopping};
-use crate::driver::Handle;
+use crate::{blobs::Blobs, driver::Handle};
 
 /// Most names in one answer.
 const MAX_LISTED: usize = 1_000;
@@ -20,12 +19,12 @@ const MAX_LISTED: usize = 1_000;
 #[derive(Clone)]
 pub(crate) struct NamesService {
     master: Handle,
-    store: BlobStore,
+    blobs: Blobs,
 }
 
 impl NamesService {
-    pub(crate) fn new(master: Handle, store: BlobStore) -> NamesService {
-        NamesService { master, store }
+    pub(crate) fn new(master: Handle, blobs: Blobs) -> NamesService {
+        NamesService { master, blobs }
     }
 }
 
@@ -37,8 +36,7 @@ impl wire::names_server::Names for NamesService {
     ) -> Result<Response<wire::SetNameResponse>, Status> {
         let set = SetName::try_from(request.into_inner()).map_err(|error| malformed(&error))?;
         if let Some(target) = set.target {
-            let missing = self.store.find_missing(&set.namespace, &[target.digest()]).await;
-            let missing = missing.map_err(|error| Status::internal(error.to_string()))?;
+            let missing = self.blobs.require(&set.namespace, &[target.digest()]).await?;
             if !missing.is_empty() {
                 return Err(Status::failed_precondition(format!(
                     "{target} is not in the store of namespace {}; put it first",

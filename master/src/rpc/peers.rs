@@ -3,13 +3,15 @@
 use bytes::{Bytes, BytesMut};
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::{
+    digest::Digest,
     id::{ClusterId, NodeId},
     wire,
 };
 use weir_scheduler::members::{Identity, Role};
 
-use super::{refused, stopping};
+use super::{malformed, refused, stopping};
 use crate::{
+    blobs::Blobs,
     control::{Control, Event, MemberRequest},
     driver::{Handle, Input},
     node::{NodeRole, PeerMessage},
@@ -17,29 +19,37 @@ use crate::{
 
 /// Most bytes of a state that a peer sends.
 const MAX_STATE_BYTES: usize = 1 << 30;
+/// Most blobs in one page of a list.
+const MAX_LISTED: usize = 10_000;
 
 /// The service.
 #[derive(Clone)]
 pub(crate) struct PeersService {
     master: Handle,
+    blobs: Blobs,
     identity: Identity,
 }
 
 impl PeersService {
-    pub(crate) fn new(master: Handle, identity: Identity) -> PeersService {
-        PeersService { master, identity }
+    pub(crate) fn new(master: Handle, blobs: Blobs, identity: Identity) -> PeersService {
+        PeersService { master, blobs, identity }
+    }
+
+    fn check_cluster(&self, theirs: u64) -> Result<(), Status> {
+        let (ours, theirs) = (self.identity.cluster, ClusterId(theirs));
+        match theirs == ours {
+            true => Ok(()),
+            false => Err(Status::failed_precondition(format!(
+                "this is a master of {ours}, not of {theirs}"
+            ))),
+        }
     }
 
     /// Says clearly what somebody got wrong; Raft's own messages would only be dropped.
     fn check(&self, frame: &wire::PeerFrame) -> Result<(), Status> {
         let Identity { cluster, node } = self.identity;
-        let (theirs, from) = (ClusterId(frame.cluster), NodeId(frame.from));
-        let state = self.master.state();
-        if theirs != cluster {
-            return Err(Status::failed_precondition(format!(
-                "this is a master of {cluster}, not of {theirs}"
-            )));
-        }
+        let (state, from) = (self.master.state(), NodeId(frame.from));
+        self.check_cluster(frame.cluster)?;
         if frame.to != node.0 || from == node {
             return Err(Status::failed_precondition(format!(
                 "this is {node}, and {from} looks for {} here",
@@ -148,6 +158,46 @@ impl wire::peers_server::Peers for PeersService {
     ) -> Result<Response<wire::MemberView>, Status> {
         let view = self.master.inspect(|control, _| look(control)).await;
         Ok(Response::new(view.map_err(stopping)?))
+    }
+
+    async fn list_stored(
+        &self,
+        request: Request<wire::ListStoredRequest>,
+    ) -> Result<Response<wire::ListStoredResponse>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(request.cluster)?;
+        let after = match &request.after_digest[..] {
+            [] => None,
+            digest => {
+                let digest = Digest::try_from(digest).map_err(|error| malformed(&error))?;
+                let namespace = request.after_namespace.parse();
+                Some((namespace.map_err(|error| malformed(&error))?, digest))
+            }
+        };
+        let listed = self.blobs.here().list_all(after, MAX_LISTED).await;
+        let listed = listed.map_err(|error| Status::internal(error.to_string()))?;
+        let mut namespaces: Vec<wire::StoredBlobs> = Vec::new();
+        for (namespace, digest, size_bytes) in listed {
+            if namespaces.last().is_none_or(|last| last.namespace != namespace.as_str()) {
+                let namespace = namespace.as_str().to_owned();
+                namespaces.push(wire::StoredBlobs { namespace, ..Default::default() });
+            }
+            if let Some(last) = namespaces.last_mut() {
+                last.digests.extend_from_slice(&digest.0);
+                last.size_bytes.push(size_bytes);
+            }
+        }
+        Ok(Response::new(wire::ListStoredResponse { namespaces }))
+    }
+
+    async fn catch_up(
+        &self,
+        request: Request<wire::CatchUpRequest>,
+    ) -> Result<Response<wire::CatchUpResponse>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(request.cluster)?;
+        self.blobs.catch_up_from(NodeId(request.from));
+        Ok(Response::new(wire::CatchUpResponse {}))
     }
 
     async fn remove(

@@ -158,6 +158,13 @@ pub enum GetError {
     },
 }
 
+impl GetError {
+    /// Whether putting the blob again would help.
+    pub fn is_curable(&self) -> bool {
+        matches!(self, GetError::NotFound { .. } | GetError::Corrupt { .. })
+    }
+}
+
 /// Why a blob was not copied to a host file.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {

@@ -180,6 +180,26 @@ impl Index {
         })
     }
 
+    /// Blobs of all namespaces after one, ascending, at most `limit`.
+    pub(super) fn list_all(
+        &self,
+        after: Option<&(Namespace, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<(String, Digest, u64)>, redb::Error> {
+        self.read(|transaction| {
+            let members = transaction.open_table(MEMBERS)?;
+            let after = after.map(|(namespace, digest)| (namespace.as_str(), &digest.0));
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let all = members.range::<(&str, &[u8; 32])>((from, Bound::Unbounded))?;
+            let sized = all.take(limit).map(|entry| {
+                let (key, size) = entry?;
+                let (namespace, digest) = key.value();
+                Ok((namespace.to_owned(), Digest(*digest), size.value()))
+            });
+            sized.collect()
+        })
+    }
+
     fn read<T>(
         &self,
         look: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
