@@ -54,6 +54,7 @@ const MAX_PROPOSALS: usize = 8_192;
 
 pub use agents::{HEARTBEAT_MS, SessionId};
 pub use install::PeerProblem;
+pub use lead::Introduction;
 pub use measure::{Ending, Measure};
 pub use members::{Leader, MemberProblem, MemberRequest};
 pub use precompile::PrecompileRequest;
@@ -91,6 +92,8 @@ pub enum Event {
     PagesMissing,
     /// Messages to a peer do not arrive.
     PeerUnreachable(NodeId),
+    /// Another master said who it is.
+    PeerIntroduced(NodeId, Introduction),
     /// A snapshot did not arrive at a peer.
     SnapshotLost(NodeId),
     /// A client wants to see all that was acknowledged before now.
@@ -193,6 +196,10 @@ pub struct Control {
     in_snapshot: InSnapshot,
     /// Where others reach this master; nothing before it is known.
     address: Option<String>,
+    /// What was drawn when its data directory was made; 0 where that does not matter.
+    data: u64,
+    /// What the others said of themselves.
+    introduced: BTreeMap<NodeId, Introduction>,
     /// Writes under way, and the messages for peers that wait for each.
     vouching: VecDeque<(u64, Vec<PeerMessage>)>,
 }
@@ -241,6 +248,8 @@ impl Control {
             reads: Reads::default(),
             in_snapshot: InSnapshot::default(),
             address: None,
+            data: 0,
+            introduced: BTreeMap::new(),
             vouching: VecDeque::new(),
         })
     }
@@ -284,6 +293,9 @@ impl Control {
             Event::PagesFetched(message) => self.pages_fetched(&message, &mut actions),
             Event::PagesMissing => self.pages_missing(),
             Event::PeerUnreachable(peer) => self.node.unreachable(peer),
+            Event::PeerIntroduced(peer, introduction) => {
+                self.introduced(peer, introduction, now_ms);
+            }
             Event::SnapshotLost(peer) => self.node.snapshot_failed(peer),
             Event::Read(ticket) => self.read(ticket, &mut actions),
             Event::ChangeMembers(ticket, request) => {

@@ -15,13 +15,15 @@ use weir_scheduler::{members::Member, snapshot, state::ClusterState};
 use weir_store::blobs::PutError;
 
 use crate::{
-    control::{Action, Answer, Control, Event, Refusal, SessionId, TICK_MS, Ticket},
+    control::{
+        Action, Answer, Control, Event, Introduction, Refusal, SessionId, TICK_MS, Ticket,
+    },
     disk::{Disk, Report},
     forward::Leadership,
     log::{LogError, LogSnapshot},
     metrics::{Metrics, PageTimes},
     pages::Pages,
-    peers::Peers,
+    peers::{Ourselves, Peers},
     watchers::Watchers,
 };
 
@@ -41,8 +43,10 @@ pub(crate) enum Input {
     Ask(Question, oneshot::Sender<Answer>),
     AgentOpened(SessionId, mpsc::Sender<MasterMessage>),
     Event(Event),
-    /// A master said where it is reached.
-    PeerIsAt(NodeId, String),
+    /// A master said who it is.
+    Introduced(NodeId, Introduction),
+    /// Another master says that this one is none, and why.
+    Dismissed(String),
     Inspect(Look),
 }
 
@@ -67,6 +71,9 @@ pub enum Failure {
          --join and an empty data directory"
     )]
     Removed(NodeId),
+    /// Another master says so.
+    #[error("{0}")]
+    Dismissed(String),
 }
 
 /// A handle on the loop.
@@ -215,12 +222,13 @@ pub(crate) fn start(
     disk: Disk,
     reports: mpsc::UnboundedReceiver<Report>,
     pages: Pages,
+    ourselves: Ourselves,
     shutdown: oneshot::Receiver<()>,
 ) -> (Handle, tokio::task::JoinHandle<Result<(), Failure>>) {
     let (inbox, inputs) = mpsc::channel(INBOX);
     let (state, published) = watch::channel(Arc::new(control.state().clone()));
     let (leadership, known) = watch::channel(Leadership::Nobody);
-    let mut peers = Peers::new(inbox.clone(), control.advertised());
+    let mut peers = Peers::new(inbox.clone(), ourselves);
     peers.are(others(&control));
     // At most one snapshot is under way.
     let (encoded, encodings) = mpsc::channel(1);
@@ -347,10 +355,11 @@ impl Driver {
                 }
                 self.step(event)
             }
-            Input::PeerIsAt(node, address) => {
-                self.peers.is_at(node, address);
-                Ok(())
+            Input::Introduced(node, introduction) => {
+                self.peers.is_at(node, introduction.address.clone());
+                self.step(Event::PeerIntroduced(node, introduction))
             }
+            Input::Dismissed(why) => Err(Failure::Dismissed(why)),
             Input::Inspect(look) => {
                 look(&self.control, &self.latencies);
                 Ok(())

@@ -1,6 +1,6 @@
 //! Which masters a master is one of: what it is told at its first start, and keeps for ever.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use tonic::Status;
 use weir_proto::{
@@ -140,7 +140,7 @@ async fn join(master: &str, address: &str) -> Result<Identity, GroupError> {
     let asked = async {
         // A master that hands this on to the leader must not take it for another master's word.
         let channel = peers::plain_endpoint(master)?.connect().await;
-        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = channel.map_err(|error| Status::unavailable(innermost(&error)))?;
         let request = wire::JoinRequest { address: address.to_owned() };
         PeersClient::new(channel).join(request).await
     };
@@ -153,6 +153,15 @@ async fn join(master: &str, address: &str) -> Result<Identity, GroupError> {
         Ok(Err(status)) => Err(not_taken(status.message().to_owned())),
         Err(_) => Err(not_taken(format!("no answer in {} s", JOIN_TIMEOUT.as_secs()))),
     }
+}
+
+/// What really happened: tonic itself says "transport error".
+fn innermost(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ mod web;
 mod server;
 
 use std::{
-    io,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -61,6 +61,7 @@ use crate::{
     disk::Disk,
     log::{Log as _, LogError, RedbLog},
     pages::Pages,
+    peers::Ourselves,
     server::HostNames,
     web::board::Board,
 };
@@ -132,12 +133,23 @@ pub enum StartError {
         source: OpenError,
     },
     /// The log's content is corrupt or of a newer Weir.
-    #[error("cannot go on from the log in {path}")]
+    #[error(
+        "cannot go on from the log in {path}; `weir doctor {path}` tells what is whole and what to do"
+    )]
     State {
         /// The data directory.
         path: PathBuf,
         /// Why not.
         source: control::StartError,
+    },
+    /// A master was here, and what it had promised is gone.
+    #[error(
+        "{path} has a master's blobs and no log: put the log back, from a backup or where it was \
+         moved; for a master that begins anew, take an empty directory"
+    )]
+    NoLog {
+        /// The data directory.
+        path: PathBuf,
     },
     /// It is not one of the masters that it should be.
     #[error("cannot be one of the cluster's masters")]
@@ -157,6 +169,7 @@ impl Master {
             return Err(StartError::NotLoopback(config.listen));
         }
         let path = config.data_dir;
+        check_log(&path)?;
         // The log first: it is what tells that another process uses the directory.
         let mut log = open_free_log(&path).await?;
         let store = BlobStore::open(path.join("store"))
@@ -170,13 +183,18 @@ impl Master {
         let identity = group::identify(&log, &path, &config.group, &advertised).await?;
         let mut control = recover(&mut log, &path, identity)?;
         control.advertise(advertised.clone());
+        let drawn = || random_bytes().map(|bytes| u64::from_le_bytes(bytes) | 1);
+        let data = log.data(drawn()?);
+        let data = data.map_err(|source| StartError::Log { path: path.clone(), source })?;
+        control.keeps_data(data);
+        let ourselves = Ourselves { address: advertised.clone(), data, boot: drawn()? };
         let alone = control.state().members.len() == 1;
         let masters = control.state().members.values().map(|member| member.address.clone());
         let masters: Vec<String> = masters.chain([advertised]).collect();
         let (disk, reports) = Disk::start(Box::new(log))?;
         let (stop_driver, driver_stopped) = oneshot::channel();
         let pages = Pages::new(store.clone());
-        let (handle, driver) = driver::start(control, disk, reports, pages, driver_stopped);
+        let (handle, driver) = driver::start(control, disk, reports, pages, ourselves, driver_stopped);
         if alone {
             // Whoever connects meanwhile waits, instead of hearing that its job is not known.
             handle.wait_until_leading().await;
@@ -248,6 +266,16 @@ fn url(address: SocketAddr) -> String {
     match address.ip().is_unspecified() {
         true => format!("http://HOST:{}", address.port()),
         false => format!("http://{address}"),
+    }
+}
+
+/// Refuses a directory that has lost its log: a new one would be made in its place, of a cluster
+/// without jobs. The log is made before the store.
+fn check_log(path: &Path) -> Result<(), StartError> {
+    let written = fs::metadata(path.join("raft/log.redb")).is_ok_and(|log| log.len() > 0);
+    match written || !path.join("store/format").exists() {
+        true => Ok(()),
+        false => Err(StartError::NoLog { path: path.to_owned() }),
     }
 }
 

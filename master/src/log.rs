@@ -118,6 +118,17 @@ pub enum LogError {
         /// The format known here.
         known: u64,
     },
+    /// Its bytes are not what was written.
+    #[error(
+        "{path} is damaged: {why}; `weir doctor`, with the data directory, tells what is whole and \
+         what to do"
+    )]
+    Damaged {
+        /// The log's file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The disk is full.
     #[error("no space is left for the log; free some and start the master again")]
     Full,

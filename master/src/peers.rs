@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, transport::Endpoint};
+use tonic::{Code, Status, transport::Endpoint};
 use weir_proto::{
     digest::Digest,
     id::{Namespace, NodeId},
@@ -21,7 +21,16 @@ use weir_proto::{
 use weir_scheduler::members::Member;
 use weir_store::{blobs::BlobStore, remote::RemoteStore};
 
-use crate::{control::Event, driver::Input, forward::USER_AGENT, node::PeerMessage};
+use crate::{
+    control::Event,
+    driver::{Input, unix_ms},
+    forward::USER_AGENT,
+    node::PeerMessage,
+};
+
+/// How a master is told that it is none of that cluster, and will not be again.
+pub(crate) const NO_MEMBER: Code = Code::PermissionDenied;
+
 
 /// Messages to a peer that its connection has not taken; beyond it they are dropped.
 const QUEUE: usize = 256;
@@ -42,11 +51,21 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
 /// HTTP/2's windows of 64 KiB throttle snapshots.
 const WINDOW_BYTES: u32 = 8 << 20;
 
+/// What a master says of itself when it begins to send.
+#[derive(Debug)]
+pub(crate) struct Ourselves {
+    /// Where it is reached.
+    pub(crate) address: String,
+    /// Drawn when its data directory was made.
+    pub(crate) data: u64,
+    /// Drawn when it started.
+    pub(crate) boot: u64,
+}
+
 /// The other masters.
 pub(crate) struct Peers {
     inbox: mpsc::Sender<Input>,
-    /// Where this master is reached.
-    address: Arc<str>,
+    ourselves: Arc<Ourselves>,
     members: BTreeMap<NodeId, Peer>,
     tasks: JoinSet<()>,
     /// Who is being sent a snapshot.
@@ -60,10 +79,10 @@ struct Peer {
 }
 
 impl Peers {
-    pub(crate) fn new(inbox: mpsc::Sender<Input>, address: &str) -> Peers {
+    pub(crate) fn new(inbox: mpsc::Sender<Input>, ourselves: Ourselves) -> Peers {
         let (members, tasks) = (BTreeMap::new(), JoinSet::new());
-        let address = address.into();
-        Peers { inbox, address, members, tasks, in_snapshot: Arc::default() }
+        let ourselves = Arc::new(ourselves);
+        Peers { inbox, ourselves, members, tasks, in_snapshot: Arc::default() }
     }
 
     /// Tells who there is; a task whose queue is dropped ends.
@@ -87,8 +106,8 @@ impl Peers {
 
     fn begin(&mut self, node: NodeId, address: String) -> Peer {
         let (queue, messages) = mpsc::channel(QUEUE);
-        let ways = Ways { ours: self.address.clone(), theirs: address.clone() };
-        self.tasks.spawn(carry(node, ways, messages, self.inbox.clone()));
+        let way = Way { ourselves: self.ourselves.clone(), address: address.clone() };
+        self.tasks.spawn(carry(node, way, messages, self.inbox.clone()));
         Peer { address, queue }
     }
 
@@ -159,27 +178,34 @@ pub(crate) fn plain_endpoint(address: &str) -> Result<Endpoint, Status> {
         .tcp_nodelay(true))
 }
 
-/// Where two masters are reached.
-struct Ways {
-    ours: Arc<str>,
-    theirs: String,
+/// The way to a peer, and who goes it.
+struct Way {
+    ourselves: Arc<Ourselves>,
+    /// Where the peer is reached.
+    address: String,
 }
 
 /// Carries messages to a peer until nobody has any more.
 async fn carry(
     node: NodeId,
-    ways: Ways,
+    way: Way,
     mut messages: mpsc::Receiver<PeerMessage>,
     inbox: mpsc::Sender<Input>,
 ) {
     let mut told = String::new();
     while let Some(first) = messages.recv().await {
-        let Err(status) = call(&ways, first, &mut messages).await else { return };
+        let Err(status) = call(&way, first, &mut messages).await else { return };
+        if status.code() == NO_MEMBER {
+            let why = status.message().to_owned();
+            // The loop may be gone.
+            let _stopping = inbox.send(Input::Dismissed(why)).await;
+            return;
+        }
         // What waited is stale by the time it could be sent.
         while messages.try_recv().is_ok() {}
         let why = status.message().to_owned();
         if told != why {
-            tracing::warn!(%node, address = ways.theirs, why, "a master cannot be reached");
+            tracing::warn!(%node, address = way.address, why, "a master cannot be reached");
             told = why;
         }
         if inbox.send(Input::Event(Event::PeerUnreachable(node))).await.is_err() {
@@ -191,19 +217,27 @@ async fn carry(
 
 /// One call: until there are no more messages, or it breaks.
 async fn call(
-    ways: &Ways,
+    way: &Way,
     first: PeerMessage,
     messages: &mut mpsc::Receiver<PeerMessage>,
 ) -> Result<(), Status> {
-    let mut client = PeersClient::new(endpoint(&ways.theirs)?.connect_lazy());
+    let mut client = PeersClient::new(endpoint(&way.address)?.connect_lazy());
     let (frames, stream) = mpsc::channel(FRAMES);
-    let mut address = ways.ours.to_string();
+    let Ourselves { address, data, boot } = &*way.ourselves;
+    let unix_ms = unix_ms();
+    let ourselves = wire::PeerFrame {
+        address: address.clone(),
+        data: *data,
+        boot: *boot,
+        unix_ms,
+        ..wire::PeerFrame::default()
+    };
+    let mut ourselves = Some(ourselves);
     let sending = client.send(ReceiverStream::new(stream));
     let mut sending = std::pin::pin!(sending);
     let mut next = Some(first);
     while let Some(message) = next {
-        let address = std::mem::take(&mut address);
-        let frame = wire::PeerFrame { address, ..frame(&message) };
+        let frame = frame(&message, ourselves.take().unwrap_or_default());
         tokio::select! {
             ended = &mut sending => {
                 ended?;
@@ -223,15 +257,13 @@ async fn call(
     Ok(())
 }
 
-fn frame(message: &PeerMessage) -> wire::PeerFrame {
+fn frame(message: &PeerMessage, ourselves: wire::PeerFrame) -> wire::PeerFrame {
     wire::PeerFrame {
         cluster: message.cluster.0,
         from: message.from.0,
         to: message.to.0,
         raft: message.raft.clone(),
-        state: Vec::new(),
-        more: false,
-        address: String::new(),
+        ..ourselves
     }
 }
 
@@ -239,7 +271,7 @@ fn frame(message: &PeerMessage) -> wire::PeerFrame {
 async fn send_whole(address: &str, message: PeerMessage) -> Result<(), Status> {
     let mut client = PeersClient::new(endpoint(address)?.connect_lazy());
     let (frames, stream) = mpsc::channel(FRAMES);
-    let first = frame(&message);
+    let first = frame(&message, wire::PeerFrame::default());
     let feed = async move {
         let mut next = Some(first);
         let mut pieces = message.state.chunks(PIECE_BYTES).peekable();

@@ -141,12 +141,14 @@ pub enum Change {
         /// Its weight from now on.
         weight: Weight,
     },
-    /// Tells where a master is reached from now on.
+    /// Tells where a master is reached from now on, and which data it has.
     SetAddress {
         /// Which.
         node: NodeId,
         /// `host:port`.
         address: String,
+        /// Drawn when its data directory was made; 0 before it was told.
+        data: u64,
     },
 }
 
@@ -222,8 +224,8 @@ impl Command {
             Change::SetWeight { namespace, weight } => {
                 Body::SetWeight(weight_to_wire(&namespace, weight))
             }
-            Change::SetAddress { node, address } => {
-                Body::SetAddress(wire::SetAddress { node: node.0, address })
+            Change::SetAddress { node, address, data } => {
+                Body::SetAddress(wire::SetAddress { node: node.0, address, data })
             }
         };
         wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
@@ -309,8 +311,8 @@ impl Command {
                 let (namespace, weight) = weight_from_wire(set)?;
                 Change::SetWeight { namespace, weight }
             }
-            Body::SetAddress(wire::SetAddress { node, address }) => {
-                Change::SetAddress { node: NodeId(node), address }
+            Body::SetAddress(wire::SetAddress { node, address, data }) => {
+                Change::SetAddress { node: NodeId(node), address, data }
             }
         };
         Ok(Command { now_ms: wire.now_ms, change })
@@ -356,7 +358,7 @@ mod tests {
                 namespace: Namespace::default_namespace(),
                 weight: Weight::default(),
             },
-            Change::SetAddress { node: NodeId(2), address: "10.0.0.2:7400".to_owned() },
+            Change::SetAddress { node: NodeId(2), address: "10.0.0.2:7400".to_owned(), data: 7 },
         ] {
             let command = Command { now_ms: 5, change };
             assert_eq!(Command::decode(&command.clone().encode()), Ok(command));

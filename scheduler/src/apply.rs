@@ -244,8 +244,8 @@ pub fn apply(
         Change::ReturnOnce { lease, stage, tasks } => once::give_back(state, lease, stage, &tasks),
         Change::SetName(set) => names::set(state, set),
         Change::SetWeight { namespace, weight } => weights::set(state, namespace, weight),
-        Change::SetAddress { node, address } => {
-            members::set_address(state, node, address);
+        Change::SetAddress { node, address, data } => {
+            members::introduce(state, node, address, data);
             Ok(Vec::new())
         }
     }

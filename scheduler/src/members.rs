@@ -23,6 +23,9 @@ pub struct Member {
     pub address: String,
     /// Whether it counts.
     pub role: Role,
+    /// Drawn when its data directory was made; 0 before it was told. Other data under its number
+    /// forgot what it promised.
+    pub data: u64,
 }
 
 /// Whether a master counts for a majority.
@@ -61,7 +64,7 @@ pub struct Identity {
 
 /// The state that a cluster of these masters begins with.
 pub fn genesis(members: impl IntoIterator<Item = (NodeId, String)>) -> ClusterState {
-    let voter = |(node, address)| (node, Member { address, role: Role::Voter });
+    let voter = |(node, address)| (node, Member { address, role: Role::Voter, data: 0 });
     let mut state = ClusterState {
         applied: GENESIS_INDEX,
         members: members.into_iter().map(voter).collect(),
@@ -77,7 +80,7 @@ pub fn change(state: &mut ClusterState, change: MemberChange, index: u64) {
     match change {
         MemberChange::Add { node, address } => {
             state.last_node = state.last_node.max(node.0);
-            state.members.insert(node, Member { address, role: Role::Learner });
+            state.members.insert(node, Member { address, role: Role::Learner, data: 0 });
         }
         MemberChange::Promote(node) => {
             if let Some(member) = state.members.get_mut(&node) {
@@ -90,10 +93,14 @@ pub fn change(state: &mut ClusterState, change: MemberChange, index: u64) {
     }
 }
 
-/// A master is reached elsewhere; one that was removed meanwhile nowhere.
-pub(crate) fn set_address(state: &mut ClusterState, node: NodeId, address: String) {
+/// A master is reached elsewhere, or told which data it has; one that was removed meanwhile is not.
+/// Which data it has never changes once it was told.
+pub(crate) fn introduce(state: &mut ClusterState, node: NodeId, address: String, data: u64) {
     if let Some(member) = state.members.get_mut(&node) {
         member.address = address;
+        if member.data == 0 {
+            member.data = data;
+        }
     }
 }
 
@@ -121,8 +128,10 @@ mod tests {
         assert_eq!(read, state);
         change(&mut state, MemberChange::Promote(node), 3);
         assert_eq!(state.members[&node].role, Role::Voter);
-        set_address(&mut state, NodeId(1), "a:2".to_owned());
-        assert_eq!(state.members[&NodeId(1)].address, "a:2");
+        introduce(&mut state, NodeId(1), "a:2".to_owned(), 7);
+        introduce(&mut state, NodeId(1), "a:3".to_owned(), 8);
+        let first = &state.members[&NodeId(1)];
+        assert_eq!((first.address.as_str(), first.data), ("a:3", 7));
         let read = snapshot::decode(&snapshot::encode(&state)).expect("a snapshot");
         assert_eq!(read, state);
     }

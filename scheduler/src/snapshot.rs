@@ -68,9 +68,9 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         last_node: wire.last_node,
         ..ClusterState::default()
     };
-    for wire::MemberState { node, address, learner } in wire.members {
+    for wire::MemberState { node, address, learner, data } in wire.members {
         let role = if learner { Role::Learner } else { Role::Voter };
-        state.members.insert(NodeId(node), Member { address, role });
+        state.members.insert(NodeId(node), Member { address, role, data });
     }
     for agent in wire.agents {
         let agent = decode_agent(agent)?;
@@ -106,7 +106,8 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
 
 fn encode_member((node, member): (&NodeId, &Member)) -> wire::MemberState {
     let learner = member.role == Role::Learner;
-    wire::MemberState { node: node.0, address: member.address.clone(), learner }
+    let (address, data) = (member.address.clone(), member.data);
+    wire::MemberState { node: node.0, address, learner, data }
 }
 
 fn encode_name((key, record): (&(Namespace, Name), &NameRecord)) -> wire::NameState {

@@ -334,6 +334,8 @@ pub struct MemberView {
     pub applied_index: u64,
     /// Version of its binary.
     pub version: String,
+    /// Its clock less that of the master that was asked, in milliseconds; 0 where that is not known.
+    pub clock_ahead_ms: i64,
 }
 
 /// What a master is in the group.
@@ -445,6 +447,7 @@ impl From<wire::MemberView> for MemberView {
             committed_index: wire.committed_index,
             applied_index: wire.applied_index,
             version: wire.version,
+            clock_ahead_ms: wire.clock_ahead_ms,
         }
     }
 }

@@ -4,6 +4,9 @@
 #[path = "masters/blobs.rs"]
 mod blobs;
 
+#[path = "masters/wrong.rs"]
+mod wrong;
+
 use std::{
     collections::BTreeMap,
     net::TcpListener,

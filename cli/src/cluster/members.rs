@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Result, ensure};
 use weir_sdk::{
-    proto::{id::NodeId, units::grouped},
+    proto::{
+        id::NodeId,
+        units::{grouped, short_duration},
+    },
     view::{MemberRole, MemberView},
 };
 
@@ -22,6 +25,8 @@ use crate::{
 /// How long a master may take to lead after it was asked to, and how often that is looked at.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+/// Clocks that differ by less show the same time.
+const SAME_TIME: Duration = Duration::from_secs(1);
 
 /// Arguments of `members`.
 #[derive(Debug, clap::Args)]
@@ -30,7 +35,8 @@ Examples:
   weir cluster members
   weir cluster members --json | jq -r '.[] | select(.leads).address'
 
-LAG is how many log entries a master has not applied that the leader has committed.")]
+LAG is how many log entries a master has not applied that the leader has committed. CLOCK is how far its
+clock is from that of the master that was asked, where that is more than a second.")]
 pub(crate) struct MembersArgs {
     #[command(flatten)]
     look: LookArgs,
@@ -150,6 +156,7 @@ fn table(members: &[MemberView]) -> Table {
         ">APPLIED",
         ">LAG",
         "VERSION",
+        "CLOCK",
     ]);
     for (member, lag) in members.iter().zip(lags(members)) {
         table.row([
@@ -161,9 +168,17 @@ fn table(members: &[MemberView]) -> Table {
             grouped(member.applied_index),
             lag.map(grouped).unwrap_or_default(),
             member.version.clone(),
+            clock(member.clock_ahead_ms),
         ]);
     }
     table
+}
+
+/// How far a clock is ahead, where that matters to people.
+fn clock(ahead_ms: i64) -> String {
+    let apart = Duration::from_millis(ahead_ms.unsigned_abs());
+    let sign = if ahead_ms < 0 { '-' } else { '+' };
+    if apart < SAME_TIME { String::new() } else { format!("{sign}{}", short_duration(apart)) }
 }
 
 #[cfg(test)]
@@ -179,16 +194,18 @@ mod tests {
             committed_index: applied_index,
             applied_index,
             version: "0.1.0".to_owned(),
+            clock_ahead_ms: 0,
         }
     }
 
     #[test]
     fn a_member_shows_its_role_and_how_far_it_is() {
-        let members = [
+        let mut members = [
             member(1, MemberRole::Leader, 12_346),
             member(2, MemberRole::Follower, 12_340),
             member(3, MemberRole::Away, 0),
         ];
+        members[1].clock_ahead_ms = -86_400_000;
         let shown = table(&members).render(None);
         let row = |at| -> Vec<String> {
             let line = shown.lines().nth(at).expect("a row");
@@ -196,7 +213,7 @@ mod tests {
         };
         let first = ["node-1", "127.0.0.1:7401", "leader", "3", "12,346", "12,346", "0", "0.1.0"];
         assert_eq!(row(1), first);
-        assert_eq!(row(2)[6], "6");
+        assert_eq!((row(2)[6].as_str(), row(2)[8].as_str()), ("6", "-24h00m"));
         assert_eq!(row(3)[2], "away");
     }
 

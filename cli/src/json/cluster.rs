@@ -64,6 +64,8 @@ pub(crate) struct Member {
     lag: Option<u64>,
     /// Version of its binary.
     version: String,
+    /// Its clock less that of the master that was asked, in milliseconds.
+    clock_ahead_ms: i64,
 }
 
 /// An agent, as `cluster agents` prints it.
@@ -220,6 +222,7 @@ impl Member {
             applied_index: view.applied_index,
             lag,
             version: view.version.clone(),
+            clock_ahead_ms: view.clock_ahead_ms,
         }
     }
 }

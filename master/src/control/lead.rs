@@ -1,14 +1,36 @@
 //! Taking the lead, and losing it: what only a leader has begins and ends here.
 
-use weir_proto::command::Change;
+use weir_proto::{command::Change, id::NodeId};
 use weir_scheduler::lease::LeaseTable;
 
 use super::{Action, Control, Refusal, Waiting, measure::Measuring};
+
+/// What a master says of itself to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// Where it is reached, `host:port`.
+    pub address: String,
+    /// What was drawn when its data directory was made; 0 where that does not matter.
+    pub data: u64,
+}
 
 impl Control {
     /// Tells where others reach this master, `host:port`.
     pub fn advertise(&mut self, address: String) {
         self.address = Some(address);
+    }
+
+    /// Tells what was drawn when this master's data directory was made.
+    pub fn keeps_data(&mut self, data: u64) {
+        self.data = data;
+    }
+
+    /// Another master said where it is reached, and which data it has; whoever leads, now or later,
+    /// lets all know.
+    pub(super) fn introduced(&mut self, node: NodeId, introduction: Introduction, now_ms: u64) {
+        self.introduced.insert(node, introduction);
+        self.introduced.retain(|node, _| self.state.members.contains_key(node));
+        self.announce(now_ms);
     }
 
     /// Where others reach it; empty before that is known.
@@ -31,13 +53,22 @@ impl Control {
         self.announce(now_ms);
     }
 
-    /// Tells where it is reached, if that is not known.
+    /// Tells where masters are reached and which data they have, if that is not known.
     fn announce(&mut self, now_ms: u64) {
-        let node = self.node();
-        let known = self.state.members.get(&node).map(|member| &member.address);
-        if let Some(address) = self.address.clone().filter(|address| Some(address) != known) {
-            let _proposed =
-                self.propose(Change::SetAddress { node, address }, Waiting::Nothing, now_ms);
+        if self.table.is_none() {
+            return;
+        }
+        let mut all = self.introduced.clone();
+        if let Some(address) = self.address.clone() {
+            all.insert(self.node(), Introduction { address, data: self.data });
+        }
+        for (node, Introduction { address, data }) in all {
+            let Some(known) = self.state.members.get(&node) else { continue };
+            let data_is_news = known.data == 0 && data != 0;
+            if known.address != address || data_is_news {
+                let introduce = Change::SetAddress { node, address, data };
+                let _proposed = self.propose(introduce, Waiting::Nothing, now_ms);
+            }
         }
     }
 

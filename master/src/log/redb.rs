@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+};
 use weir_proto::id::{ClusterId, NodeId};
 use weir_scheduler::members::Identity;
 
@@ -36,7 +38,10 @@ impl RedbLog {
         fs::create_dir_all(directory)
             .map_err(|source| LogError::Directory { path: directory.to_owned(), source })?;
         let path = directory.join("log.redb");
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(&path);
+        // What is corrupt is found before anything is built on it.
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+        let database = builder.create(&path);
         let database = database.map_err(|error| open_error(error, path.clone()))?;
         let log = RedbLog { database };
         log.check_format(path)?;
@@ -90,6 +95,30 @@ impl RedbLog {
     /// When it cannot be written; then it is still new.
     pub fn identify(&self, identity: Identity, begins: &LogWrite) -> Result<(), LogError> {
         self.store(begins, Some(identity)).map_err(|source| failed("write", source))
+    }
+
+    /// What was drawn when this log was made, or now: `drawn`. A copy of the log has the same.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn data(&self, drawn: u64) -> Result<u64, LogError> {
+        let data = || -> Result<u64, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let data = {
+                let mut numbers = transaction.open_table(NUMBERS)?;
+                let known = numbers.get("data")?.map(|data| data.value());
+                match known {
+                    Some(known) => known,
+                    None => {
+                        numbers.insert("data", drawn)?;
+                        drawn
+                    }
+                }
+            };
+            transaction.commit()?;
+            Ok(data)
+        };
+        data().map_err(|source| failed("read", source))
     }
 
     fn read(&self) -> Result<Recovered, redb::Error> {
@@ -177,7 +206,11 @@ impl Log for RedbLog {
 fn open_error(error: DatabaseError, path: PathBuf) -> LogError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => LogError::InUse { path },
-        error => failed("open", error.into()),
+        DatabaseError::Storage(StorageError::Io(io)) if io.raw_os_error().is_some() => {
+            failed("open", redb::Error::Io(io))
+        }
+        // Nothing else is wrong with a file that can be read.
+        error => LogError::Damaged { path, why: error.to_string() },
     }
 }
 
@@ -242,6 +275,38 @@ mod tests {
         log.write(&group).expect("a write");
         let recovered = log.recover().expect("its content");
         assert_eq!(recovered.entries, [entry(4, 2)]);
+    }
+
+    #[test]
+    fn a_log_that_was_changed_or_cut_off_is_refused_where_it_is_used() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let entries: Vec<LogEntry> = (1..=200).map(|index| entry(index, 1)).collect();
+        let write = LogWrite { entries: entries.clone(), ..LogWrite::default() };
+        RedbLog::open(directory.path()).expect("a new log").write(&write).expect("a write");
+        let path = directory.path().join("log.redb");
+        let whole = fs::read(&path).expect("the file");
+        let mut refused = 0;
+        for at in (0..whole.len()).step_by(whole.len() / 97) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            fs::write(&path, &changed).expect("written");
+            match RedbLog::open(directory.path()) {
+                // Nothing is there that counts, or there are two of it.
+                Ok(mut log) => {
+                    assert_eq!(log.recover().expect("its content").entries, entries, "byte {at}");
+                }
+                Err(LogError::Damaged { .. }) => refused += 1,
+                Err(error) => panic!("byte {at}: {error}"),
+            }
+        }
+        assert!(refused > 0, "no byte mattered");
+        for length in [whole.len() / 2, 1_000, 1] {
+            fs::write(&path, &whole[..length]).expect("written");
+            let cut = RedbLog::open(directory.path()).map(|_| ());
+            assert!(matches!(cut, Err(LogError::Damaged { .. })), "{length} bytes: {cut:?}");
+        }
+        fs::write(&path, &whole).expect("written");
+        assert!(RedbLog::open(directory.path()).is_ok());
     }
 
     #[test]

@@ -19,7 +19,11 @@ use weir_scheduler::{
 };
 
 use super::{events, malformed, peers, refused, stopping};
-use crate::{control::Control, driver::Handle, peers::endpoint};
+use crate::{
+    control::Control,
+    driver::{Handle, unix_ms},
+    peers::endpoint,
+};
 
 /// Events that a client has not taken.
 const EVENTS_QUEUE: usize = 64;
@@ -60,8 +64,15 @@ async fn ask(node: NodeId, member: Member) -> wire::MemberView {
         let channel = endpoint(&member.address)?.connect_lazy();
         PeersClient::new(channel).look(wire::LookRequest {}).await
     };
+    let asked_ms = unix_ms();
     match timeout(LOOK_TIMEOUT, look).await {
-        Ok(Ok(view)) => view.into_inner(),
+        Ok(Ok(view)) => {
+            let mut view = view.into_inner();
+            // As if its answer had taken half of the time.
+            let ours_ms = asked_ms.midpoint(unix_ms());
+            view.clock_ahead_ms = (view.unix_ms as i64).wrapping_sub(ours_ms as i64);
+            view
+        }
         Ok(Err(_)) | Err(_) => wire::MemberView {
             node: node.0,
             address: member.address,

@@ -1,5 +1,9 @@
 //! `Peers`: what masters say to each other, and who is one.
 
+mod presence;
+
+use std::{sync::Arc, time::Instant};
+
 use bytes::{Bytes, BytesMut};
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::{
@@ -10,17 +14,21 @@ use weir_proto::{
 use weir_scheduler::members::{Identity, Role};
 
 use super::{malformed, refused, stopping};
+use self::presence::{Call, Presence, Twin};
 use crate::{
     blobs::Blobs,
-    control::{Control, Event, MemberRequest},
-    driver::{Handle, Input},
+    control::{Control, Event, Introduction, MemberRequest},
+    driver::{Handle, Input, unix_ms},
     node::{NodeRole, PeerMessage},
+    peers::NO_MEMBER,
 };
 
 /// Most bytes of a state that a peer sends.
 const MAX_STATE_BYTES: usize = 1 << 30;
 /// Most blobs in one page of a list.
 const MAX_LISTED: usize = 10_000;
+/// A clock that differs by more is told of. Nothing but what is shown depends on clocks.
+const MAX_CLOCK_MS: u64 = 10_000;
 
 /// The service.
 #[derive(Clone)]
@@ -28,11 +36,12 @@ pub(crate) struct PeersService {
     master: Handle,
     blobs: Blobs,
     identity: Identity,
+    presence: Arc<Presence>,
 }
 
 impl PeersService {
     pub(crate) fn new(master: Handle, blobs: Blobs, identity: Identity) -> PeersService {
-        PeersService { master, blobs, identity }
+        PeersService { master, blobs, identity, presence: Arc::default() }
     }
 
     fn check_cluster(&self, theirs: u64) -> Result<(), Status> {
@@ -57,9 +66,35 @@ impl PeersService {
             )));
         }
         if !state.members.contains_key(&from) && from.0 <= state.last_node {
-            return Err(Status::failed_precondition(format!(
-                "{from} was removed from {cluster}; join again with an empty data directory"
-            )));
+            return Err(Status::new(
+                NO_MEMBER,
+                format!(
+                    "{from} was removed from {cluster}; to make that machine a master again, start \
+                     it with --join and an empty data directory"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A call begins: who sends it is the master that it says it is, and no other is.
+    fn check_introduction(&self, frame: &wire::PeerFrame) -> Result<(), Status> {
+        let (state, from) = (self.master.state(), NodeId(frame.from));
+        let known = state.members.get(&from).map_or(0, |member| member.data);
+        if frame.data != 0 && known != 0 && frame.data != known {
+            return Err(Status::new(
+                NO_MEMBER,
+                format!(
+                    "{from} has other data than it had: what it promised is forgotten; remove it \
+                     with `weir cluster remove-member {from}`, and start it with --join and an \
+                     empty data directory"
+                ),
+            ));
+        }
+        let ahead_ms = frame.unix_ms as i64 - unix_ms() as i64;
+        if frame.unix_ms != 0 && ahead_ms.unsigned_abs() > MAX_CLOCK_MS {
+            let seconds = ahead_ms / 1_000;
+            tracing::warn!(%from, seconds, "a master's clock is ahead of ours by so much; set them");
         }
         Ok(())
     }
@@ -82,6 +117,8 @@ pub(crate) fn look(control: &Control) -> wire::MemberView {
         committed_index: control.committed(),
         applied_index: state.applied,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        clock_ahead_ms: 0,
+        unix_ms: unix_ms(),
     }
 }
 
@@ -92,11 +129,23 @@ impl wire::peers_server::Peers for PeersService {
         request: Request<Streaming<wire::PeerFrame>>,
     ) -> Result<Response<wire::PeerSendResponse>, Status> {
         let mut frames = request.into_inner();
+        let mut call = None;
         while let Some(frame) = frames.message().await? {
             self.check(&frame)?;
-            if !frame.address.is_empty() {
-                let at = Input::PeerIsAt(NodeId(frame.from), frame.address);
-                self.master.send(at).await.map_err(stopping)?;
+            let from = NodeId(frame.from);
+            let twin = |twin: Twin| Status::unavailable(twin.to_string());
+            match &call {
+                Some(call) => Call::heard(call, Instant::now()).map_err(twin)?,
+                // One that brings a snapshot does not introduce itself.
+                None if frame.address.is_empty() => {}
+                None => {
+                    self.check_introduction(&frame)?;
+                    let begun = self.presence.begin(from, frame.boot, Instant::now());
+                    call = Some(begun.map_err(twin)?);
+                    let introduction = Introduction { address: frame.address, data: frame.data };
+                    let introduced = Input::Introduced(from, introduction);
+                    self.master.send(introduced).await.map_err(stopping)?;
+                }
             }
             let mut state = BytesMut::from(&frame.state[..]);
             let mut more = frame.more;
