@@ -14,7 +14,7 @@ use weir_sdk::{
 
 use crate::{
     completions::candidates,
-    connect::LookArgs,
+    connect::{LookArgs, StaleFlag},
     json::cluster::{Agent, Status},
     tally::count,
     text::{self, Table, plain},
@@ -58,6 +58,8 @@ Examples:
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    stale: StaleFlag,
 }
 
 /// Arguments of `agents`.
@@ -77,6 +79,8 @@ pub(crate) struct AgentsArgs {
     live: bool,
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    stale: StaleFlag,
 }
 
 /// Runs the command.
@@ -99,8 +103,8 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
 ///
 /// # Errors
 /// As `run`.
-pub(crate) async fn status(StatusArgs { look }: StatusArgs) -> Result<ExitCode> {
-    let client = look.master.connect().await?;
+pub(crate) async fn status(StatusArgs { look, stale }: StatusArgs) -> Result<ExitCode> {
+    let client = stale.of(look.master.connect().await?);
     let status = client.status().await?;
     if look.json {
         text::print_json(&Status::new(&status, client.address()))?;
@@ -110,8 +114,9 @@ pub(crate) async fn status(StatusArgs { look }: StatusArgs) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn agents(AgentsArgs { agents: wanted, live, look }: AgentsArgs) -> Result<ExitCode> {
-    let status = look.master.connect().await?.status().await?;
+async fn agents(args: AgentsArgs) -> Result<ExitCode> {
+    let AgentsArgs { agents: wanted, live, look, stale } = args;
+    let status = stale.of(look.master.connect().await?).status().await?;
     if let Some(unknown) = wanted.iter().find(|word| !status.agents.iter().any(|a| is(a, word))) {
         bail!("there is no agent {unknown:?}; `weir cluster agents` lists what there is");
     }

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn flags_are_told_where_they_begin_and_stay_away_from_values() {
         let flags = completed(&["weir", "job", "ls", "--s"]);
-        assert_eq!(flags, ["--status", "--since", "--sort"]);
+        assert_eq!(flags, ["--status", "--since", "--sort", "--stale"]);
         assert!(completed(&["weir", "job", "ls", "--h"]).contains(&"--help".to_owned()));
         let shells = completed(&["weir", "completions", ""]);
         assert_eq!(shells, ["bash", "elvish", "fish", "powershell", "zsh"]);

@@ -76,6 +76,21 @@ fn in_namespace(client: &Client) -> Client {
     client.in_namespace(config::current().namespace.value.clone())
 }
 
+/// How new what a command shows must be.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StaleFlag {
+    /// Show what the master that answers knows by itself: it may be behind, and needs no leader
+    #[arg(long)]
+    stale: bool,
+}
+
+impl StaleFlag {
+    /// The client that asks so.
+    pub(crate) fn of(&self, client: Client) -> Client {
+        if self.stale { client.stale() } else { client }
+    }
+}
+
 /// Flags of commands that look at something.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LookArgs {

@@ -15,7 +15,7 @@ use weir_sdk::{
 use crate::{
     clock::{ago, now_ms},
     completions::candidates,
-    connect::LookArgs,
+    connect::{LookArgs, StaleFlag},
     json::{self, store::NameRemoved},
     source::Stored,
     text::{self, Table},
@@ -75,6 +75,8 @@ pub(crate) struct GetArgs {
     name: Name,
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    stale: StaleFlag,
 }
 
 /// Arguments of `ls`.
@@ -89,6 +91,8 @@ pub(crate) struct LsArgs {
     prefix: String,
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    stale: StaleFlag,
 }
 
 /// Arguments of `rm`.
@@ -152,7 +156,8 @@ async fn target_of(client: &Client, source: &Source) -> Result<InputSource> {
 }
 
 async fn get(args: GetArgs) -> Result<()> {
-    let named = args.look.master.connect().await?.name(&args.name).await?;
+    let client = args.stale.of(args.look.master.connect().await?);
+    let named = client.name(&args.name).await?;
     if args.look.json {
         return text::print_json(&json::store::Name::from(&named));
     }
@@ -160,7 +165,7 @@ async fn get(args: GetArgs) -> Result<()> {
 }
 
 async fn ls(args: LsArgs) -> Result<()> {
-    let client = args.look.master.connect().await?;
+    let client = args.stale.of(args.look.master.connect().await?);
     let (names, more) = client.names(&args.prefix).await?;
     if args.look.json {
         text::print_json(&names.iter().map(json::store::Name::from).collect::<Vec<_>>())?;

@@ -11,7 +11,7 @@ use weir_sdk::proto::{
 
 use crate::{
     completions::candidates,
-    connect::LookArgs,
+    connect::{LookArgs, StaleFlag},
     json::cluster::NamespaceLine,
     text::{self, Table},
 };
@@ -38,6 +38,8 @@ Examples:
 pub(crate) struct LsArgs {
     #[command(flatten)]
     look: LookArgs,
+    #[command(flatten)]
+    stale: StaleFlag,
 }
 
 /// Arguments of `set`.
@@ -74,7 +76,8 @@ pub(crate) async fn run(command: NamespaceCommand) -> Result<ExitCode> {
 }
 
 async fn ls(args: LsArgs) -> Result<()> {
-    let namespaces = args.look.master.connect().await?.namespaces().await?;
+    let client = args.stale.of(args.look.master.connect().await?);
+    let namespaces = client.namespaces().await?;
     if args.look.json {
         return text::print_json(&namespaces.iter().map(NamespaceLine::from).collect::<Vec<_>>());
     }

@@ -194,12 +194,7 @@ pub struct Control {
     precompiles: Precompiles,
     reads: Reads,
     in_snapshot: InSnapshot,
-    /// Where others reach this master; nothing before it is known.
-    address: Option<String>,
-    /// What was drawn when its data directory was made; 0 where that does not matter.
-    data: u64,
-    /// What the others said of themselves.
-    introduced: BTreeMap<NodeId, Introduction>,
+    introductions: BTreeMap<NodeId, Introduction>,
     /// Writes under way, and the messages for peers that wait for each.
     vouching: VecDeque<(u64, Vec<PeerMessage>)>,
 }
@@ -247,9 +242,7 @@ impl Control {
             precompiles: Precompiles::default(),
             reads: Reads::default(),
             in_snapshot: InSnapshot::default(),
-            address: None,
-            data: 0,
-            introduced: BTreeMap::new(),
+            introductions: BTreeMap::new(),
             vouching: VecDeque::new(),
         })
     }

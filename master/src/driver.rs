@@ -15,9 +15,7 @@ use weir_scheduler::{members::Member, snapshot, state::ClusterState};
 use weir_store::blobs::PutError;
 
 use crate::{
-    control::{
-        Action, Answer, Control, Event, Introduction, Refusal, SessionId, TICK_MS, Ticket,
-    },
+    control::{Action, Answer, Control, Event, Introduction, Refusal, SessionId, TICK_MS, Ticket},
     disk::{Disk, Report},
     forward::Leadership,
     log::{LogError, LogSnapshot},

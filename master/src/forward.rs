@@ -14,12 +14,13 @@ use std::{
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Version, header},
+    http::{HeaderMap, HeaderName, Version, header},
     middleware::Next,
     response::Response,
 };
 use tokio::{sync::watch, time::timeout};
 use tonic::{Status, client::GrpcService, transport::Channel};
+use weir_proto::reads;
 
 use crate::{control::Leader, driver::Handle, peers};
 
@@ -81,6 +82,18 @@ impl Forward {
     }
 }
 
+/// What a master can answer from what it has applied, where that may be old.
+const READS: [&str; 8] = [
+    "/weir.v1.Jobs/Get",
+    "/weir.v1.Jobs/List",
+    "/weir.v1.Names/Get",
+    "/weir.v1.Names/List",
+    "/weir.v1.Cluster/Status",
+    "/weir.v1.Cluster/Namespaces",
+    "/weir.v1.Store/List",
+    "/weir.v1.Store/Stat",
+];
+
 /// Answers a request, or lets the leader answer it.
 pub(crate) async fn forward(
     State(forward): State<Forward>,
@@ -128,12 +141,15 @@ async fn hand_on(
 }
 
 fn is_for_leader(path: &str, headers: &HeaderMap) -> bool {
-    let begins = |name, with: &str| {
+    let begins = |name: HeaderName, with: &str| {
         headers.get(name).is_some_and(|value| value.as_bytes().starts_with(with.as_bytes()))
     };
+    let stale = begins(HeaderName::from_static(reads::HEADER), reads::STALE);
+    let is_ours =
+        OURS.iter().any(|ours| path.starts_with(ours)) || (stale && READS.contains(&path));
     begins(header::CONTENT_TYPE, "application/grpc")
         && !begins(header::USER_AGENT, USER_AGENT)
-        && !OURS.iter().any(|ours| path.starts_with(ours))
+        && !is_ours
 }
 
 #[cfg(test)]
@@ -158,6 +174,10 @@ mod tests {
             assert!(!is_for_leader(&path, &headers("tonic/0.14")), "{any}");
         }
         assert!(is_for_leader("/weir.v1.Store/List", &headers("tonic/0.14")));
+        let mut stale = headers("tonic/0.14");
+        stale.insert(reads::HEADER, reads::STALE.parse().expect("a header"));
+        assert!(!is_for_leader("/weir.v1.Store/List", &stale));
+        assert!(is_for_leader("/weir.v1.Jobs/Submit", &stale));
         assert!(!is_for_leader("/grpc.health.v1.Health/Check", &headers("grpcurl")));
         assert!(!is_for_leader("/", &HeaderMap::new()));
     }

@@ -57,7 +57,7 @@ pub use group::{Group, GroupError};
 
 use crate::{
     blobs::Blobs,
-    control::Control,
+    control::{Control, Introduction},
     disk::Disk,
     log::{Log as _, LogError, RedbLog},
     pages::Pages,
@@ -182,11 +182,10 @@ impl Master {
         let advertised = config.advertise.unwrap_or_else(|| address.to_string());
         let identity = group::identify(&log, &path, &config.group, &advertised).await?;
         let mut control = recover(&mut log, &path, identity)?;
-        control.advertise(advertised.clone());
         let drawn = || random_bytes().map(|bytes| u64::from_le_bytes(bytes) | 1);
         let data = log.data(drawn()?);
         let data = data.map_err(|source| StartError::Log { path: path.clone(), source })?;
-        control.keeps_data(data);
+        control.introduce(Introduction { address: advertised.clone(), data });
         let ourselves = Ourselves { address: advertised.clone(), data, boot: drawn()? };
         let alone = control.state().members.len() == 1;
         let masters = control.state().members.values().map(|member| member.address.clone());
@@ -194,7 +193,8 @@ impl Master {
         let (disk, reports) = Disk::start(Box::new(log))?;
         let (stop_driver, driver_stopped) = oneshot::channel();
         let pages = Pages::new(store.clone());
-        let (handle, driver) = driver::start(control, disk, reports, pages, ourselves, driver_stopped);
+        let (handle, driver) =
+            driver::start(control, disk, reports, pages, ourselves, driver_stopped);
         if alone {
             // Whoever connects meanwhile waits, instead of hearing that its job is not known.
             handle.wait_until_leading().await;

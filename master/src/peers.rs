@@ -31,7 +31,6 @@ use crate::{
 /// How a master is told that it is none of that cluster, and will not be again.
 pub(crate) const NO_MEMBER: Code = Code::PermissionDenied;
 
-
 /// Messages to a peer that its connection has not taken; beyond it they are dropped.
 const QUEUE: usize = 256;
 /// Frames that a call has not taken.

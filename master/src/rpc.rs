@@ -15,8 +15,8 @@ mod watch;
 
 use std::sync::Arc;
 
-use tonic::{Code, Status};
-use weir_proto::{job::SpecProblems, malformed::Malformed};
+use tonic::{Code, Status, metadata::MetadataMap};
+use weir_proto::{job::SpecProblems, malformed::Malformed, reads};
 use weir_scheduler::{apply::Rejection, state::ClusterState};
 
 pub(crate) use self::{
@@ -28,8 +28,12 @@ use crate::{
     driver::{Handle, Stopping},
 };
 
-/// The state, with everything that was acknowledged before now.
-async fn read(master: &Handle) -> Result<Arc<ClusterState>, Status> {
+/// The state, with everything that was acknowledged before now; or as this master knows it, if the
+/// caller says that this will do.
+async fn read(master: &Handle, call: &MetadataMap) -> Result<Arc<ClusterState>, Status> {
+    if call.get(reads::HEADER).is_some_and(|reads| reads == reads::STALE) {
+        return Ok(master.state());
+    }
     let read = master.read().await.map_err(stopping)?;
     read.map_err(|refusal| refused(&refusal))
 }

@@ -90,8 +90,8 @@ pub(crate) fn routes(
         wire::names_server::NamesServer::new(NamesService::new(master.clone(), blobs.clone()));
     let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master));
     let store = StoreService::of_group(blobs.here().clone(), Arc::new(blobs));
-    let store = wire::store_server::StoreServer::new(store)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let store =
+        wire::store_server::StoreServer::new(store).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut routes = Routes::new(jobs)
         .add_service(agents)
         .add_service(cluster)

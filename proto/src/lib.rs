@@ -47,6 +47,8 @@ pub mod event;
 
 pub mod malformed;
 
+pub mod reads;
+
 pub mod version;
 
 #[allow(

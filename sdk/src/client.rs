@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
+    metadata::MetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 use weir_proto::{
     id::{AgentId, JobId, Namespace},
     range::RangeSet,
+    reads,
     wire::{
         self, cluster_client::ClusterClient, jobs_client::JobsClient, store_client::StoreClient,
     },
@@ -38,6 +41,28 @@ pub struct Client {
     pub(crate) channel: Channel,
     address: String,
     namespace: Namespace,
+    reads: Reads,
+}
+
+/// The way to the master for whatever it may be asked.
+pub(crate) type Calls = InterceptedService<Channel, Reads>;
+
+/// How new what is read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// As new as what was acknowledged before.
+    Linearizable,
+    /// As new as the master that is asked happens to be.
+    Stale,
+}
+
+impl Interceptor for Reads {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if *self == Reads::Stale {
+            request.metadata_mut().insert(reads::HEADER, MetadataValue::from_static(reads::STALE));
+        }
+        Ok(request)
+    }
 }
 
 /// Why there is no connection.
@@ -124,24 +149,47 @@ impl Client {
     /// master that knows none of our requests.
     pub async fn connect(address: &str) -> Result<Client, ConnectError> {
         let addresses = address.split(',').map(|address| plain_address(address.trim()));
-        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        let mut addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         let address = addresses.join(",");
         let endpoint = Endpoint::from_shared(format!("http://{}", addresses[0]))
             .map_err(|error| wrong_address(&address, &chain(&error)))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .tcp_nodelay(true);
-        let channel = masters::connect(&endpoint, addresses).await.map_err(|error| {
-            ConnectError::NobodyListens { address: address.clone(), why: innermost(&error) }
-        })?;
-        let client = Client { channel, address, namespace: Namespace::default_namespace() };
-        client.greet().await?;
-        Ok(client)
+        let mut others = addresses.len() - 1;
+        loop {
+            let channel = masters::connect(&endpoint, addresses.clone()).await;
+            let channel = channel.map_err(|error| ConnectError::NobodyListens {
+                address: address.clone(),
+                why: innermost(&error),
+            })?;
+            let (namespace, reads) = (Namespace::default_namespace(), Reads::Linearizable);
+            let client = Client { channel, address: address.clone(), namespace, reads };
+            match client.greet().await {
+                // One of several may be about to end, or stand still.
+                Err(ConnectError::NotWeir { .. }) if others > 0 => {
+                    others -= 1;
+                    addresses.rotate_left(1);
+                }
+                greeted => return greeted.map(|()| client),
+            }
+        }
     }
 
     /// The same connection, in another namespace.
     pub fn in_namespace(&self, namespace: Namespace) -> Client {
         Client { namespace, ..self.clone() }
+    }
+
+    /// The same connection, for reads that the master which answers may answer by itself: it may be
+    /// behind, and needs no majority. What asks for a change is not touched by it.
+    pub fn stale(&self) -> Client {
+        Client { reads: Reads::Stale, ..self.clone() }
+    }
+
+    /// The way to the master.
+    pub(crate) fn calls(&self) -> Calls {
+        InterceptedService::new(self.channel.clone(), self.reads)
     }
 
     /// Where the master is: `host:port`.
@@ -298,12 +346,12 @@ impl Client {
         }
     }
 
-    pub(crate) fn cluster_rpc(&self) -> ClusterClient<Channel> {
-        ClusterClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    pub(crate) fn cluster_rpc(&self) -> ClusterClient<Calls> {
+        ClusterClient::new(self.calls()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
-    pub(crate) fn jobs_rpc(&self) -> JobsClient<Channel> {
-        JobsClient::new(self.channel.clone())
+    pub(crate) fn jobs_rpc(&self) -> JobsClient<Calls> {
+        JobsClient::new(self.calls())
             .max_decoding_message_size(MAX_ANSWER_BYTES)
             .max_encoding_message_size(MAX_ANSWER_BYTES)
     }

@@ -7,7 +7,7 @@ use weir_proto::{
 };
 
 use crate::{
-    client::Client,
+    client::{Calls, Client},
     rpc::{self, RpcError},
 };
 
@@ -63,8 +63,8 @@ impl Client {
         asked.await.map(|_| ()).map_err(|status| self.not_changed(&status))
     }
 
-    fn peers_rpc(&self) -> PeersClient<tonic::transport::Channel> {
-        PeersClient::new(self.channel.clone())
+    fn peers_rpc(&self) -> PeersClient<Calls> {
+        PeersClient::new(self.calls())
     }
 
     fn not_changed(&self, status: &Status) -> MemberError {

@@ -1,6 +1,6 @@
 //! Names: pointers to what is in the store, which may be pointed elsewhere.
 
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 use weir_proto::{
     job::InputSource,
     name::{Expected, Name, NamedSource, SetName},
@@ -9,6 +9,7 @@ use weir_proto::{
 
 use crate::{
     Client,
+    client::Calls,
     rpc::{self, RpcError},
 };
 
@@ -112,8 +113,8 @@ impl Client {
         answer.await.map(|_| ()).map_err(|status| self.name_failed(name, &status))
     }
 
-    fn names_rpc(&self) -> NamesClient<Channel> {
-        NamesClient::new(self.channel.clone())
+    fn names_rpc(&self) -> NamesClient<Calls> {
+        NamesClient::new(self.calls())
     }
 
     fn name_failed(&self, name: &Name, status: &Status) -> NameError {

@@ -131,7 +131,8 @@ fn free_addresses(count: usize) -> Vec<String> {
 }
 
 fn members_vote(members: &[Value]) -> bool {
-    members.len() == 3 && members.iter().all(|m| m["role"] == "leader" || m["role"] == "follower")
+    let votes = |member: &Value| member["role"] == "leader" || member["role"] == "follower";
+    members.len() == 3 && members.iter().all(votes) && leader_is_known(members)
 }
 
 fn leader_is_known(members: &[Value]) -> bool {

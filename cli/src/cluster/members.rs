@@ -85,7 +85,8 @@ fn parse_node(text: &str) -> Result<NodeId, String> {
 /// # Errors
 /// When no master answers.
 pub(super) async fn list(MembersArgs { look }: MembersArgs) -> Result<ExitCode> {
-    let status = look.master.connect().await?.status().await?;
+    // Each master tells of itself, whoever asks it, and whether anybody leads or not.
+    let status = look.master.connect().await?.stale().status().await?;
     if look.json {
         text::print_json(&Member::all(&status.members))?;
     } else {

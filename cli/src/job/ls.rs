@@ -12,7 +12,7 @@ use weir_sdk::{
 use crate::{
     clock::{Since, now_ms, parse_since},
     config::{self, Origin},
-    connect::MasterFlag,
+    connect::{MasterFlag, StaleFlag},
     json,
     number::within,
     text::{self, Table},
@@ -53,6 +53,8 @@ pub(crate) struct LsArgs {
     limit: u32,
     #[command(flatten)]
     master: MasterFlag,
+    #[command(flatten)]
+    stale: StaleFlag,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -84,7 +86,7 @@ enum Sort {
 /// # Errors
 /// When no master answers.
 pub(super) async fn run(args: LsArgs) -> Result<ExitCode> {
-    let client = args.master.connect().await?;
+    let client = args.stale.of(args.master.connect().await?);
     let namespace = (!args.all_namespaces).then(|| client.namespace().clone());
     let query = JobQuery { namespace, ..args.query(now_ms()) };
     let list = client.jobs(&query).await?;

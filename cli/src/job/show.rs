@@ -16,7 +16,7 @@ use weir_sdk::{
 use crate::{
     clock::{ago, now_ms, utc},
     completions::candidates,
-    connect::MasterFlag,
+    connect::{MasterFlag, StaleFlag},
     json,
     tally::count,
     text::{self, plain},
@@ -41,6 +41,8 @@ pub(crate) struct ShowArgs {
     job: JobId,
     #[command(flatten)]
     master: MasterFlag,
+    #[command(flatten)]
+    stale: StaleFlag,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,7 +53,8 @@ pub(crate) struct ShowArgs {
 /// # Errors
 /// When there is no such job or no master.
 pub(super) async fn run(args: ShowArgs) -> Result<ExitCode> {
-    let view = args.master.connect().await?.job(args.job).await?;
+    let client = args.stale.of(args.master.connect().await?);
+    let view = client.job(args.job).await?;
     if args.json {
         text::print_json(&json::job::Job::from(&view))?;
     } else {

@@ -174,7 +174,8 @@ async fn get_lacking(
     }
     let digests: Vec<Digest> = digests.iter().copied().map(Digest).collect();
     let missing = store.find_missing(&namespace, &digests).await;
-    let missing: HashSet<Digest> = missing.map_err(|error| error.to_string())?.into_iter().collect();
+    let missing: HashSet<Digest> =
+        missing.map_err(|error| error.to_string())?.into_iter().collect();
     let sized = digests.into_iter().zip(blobs.size_bytes.iter().copied());
     let lacking = sized.filter(|(digest, _)| missing.contains(digest));
     let spoilt = copy::receive(store, &peer.store, &namespace, lacking).await;
@@ -185,9 +186,7 @@ async fn get_lacking(
     Ok((missing.len() - spoilt.len()) as u64)
 }
 
-async fn answer<T>(
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, String> {
+async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
     match timeout(ANSWER_TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(status.message().to_owned()),

@@ -15,27 +15,17 @@ pub struct Introduction {
 }
 
 impl Control {
-    /// Tells where others reach this master, `host:port`.
-    pub fn advertise(&mut self, address: String) {
-        self.address = Some(address);
+    /// Tells where others reach this master, and which data it has.
+    pub fn introduce(&mut self, introduction: Introduction) {
+        self.introductions.insert(self.node(), introduction);
     }
 
-    /// Tells what was drawn when this master's data directory was made.
-    pub fn keeps_data(&mut self, data: u64) {
-        self.data = data;
-    }
-
-    /// Another master said where it is reached, and which data it has; whoever leads, now or later,
-    /// lets all know.
+    /// Another master said who it is; whoever leads, now or later, lets all know.
     pub(super) fn introduced(&mut self, node: NodeId, introduction: Introduction, now_ms: u64) {
-        self.introduced.insert(node, introduction);
-        self.introduced.retain(|node, _| self.state.members.contains_key(node));
+        self.introductions.insert(node, introduction);
+        let (us, members) = (self.node(), &self.state.members);
+        self.introductions.retain(|node, _| *node == us || members.contains_key(node));
         self.announce(now_ms);
-    }
-
-    /// Where others reach it; empty before that is known.
-    pub fn advertised(&self) -> &str {
-        self.address.as_deref().unwrap_or_default()
     }
 
     pub(super) fn not_leader(&self) -> Refusal {
@@ -58,11 +48,7 @@ impl Control {
         if self.table.is_none() {
             return;
         }
-        let mut all = self.introduced.clone();
-        if let Some(address) = self.address.clone() {
-            all.insert(self.node(), Introduction { address, data: self.data });
-        }
-        for (node, Introduction { address, data }) in all {
+        for (node, Introduction { address, data }) in self.introductions.clone() {
             let Some(known) = self.state.members.get(&node) else { continue };
             let data_is_news = known.data == 0 && data != 0;
             if known.address != address || data_is_news {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition,
 };
 use weir_proto::id::{ClusterId, NodeId};
 use weir_scheduler::members::Identity;

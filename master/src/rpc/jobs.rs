@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 use weir_proto::{
     command::Change,
     digest::Digest,
@@ -138,8 +138,8 @@ impl JobsService {
         )))
     }
 
-    async fn job(&self, id: JobId) -> Result<Arc<Job>, Status> {
-        let job = read(&self.master).await?.jobs.get(&id).cloned();
+    async fn job(&self, id: JobId, call: &MetadataMap) -> Result<Arc<Job>, Status> {
+        let job = read(&self.master, call).await?.jobs.get(&id).cloned();
         job.ok_or_else(|| {
             Status::not_found(format!(
                 "{id} is not known: it never existed, or ended so long ago that it was forgotten"
@@ -187,7 +187,7 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::GetJobRequest>,
     ) -> Result<Response<wire::JobView>, Status> {
-        let job = self.job(JobId(request.into_inner().job)).await?;
+        let job = self.job(JobId(request.get_ref().job), request.metadata()).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -195,9 +195,8 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsResponse>, Status> {
-        let asked = request.into_inner();
-        let state = read(&self.master).await?;
-        let (mut jobs, matched) = list::jobs(&state, &asked);
+        let state = read(&self.master, request.metadata()).await?;
+        let (mut jobs, matched) = list::jobs(&state, request.get_ref());
         let active = wire::JobStatus::Active as i32;
         let active: Vec<JobId> =
             jobs.iter().filter(|job| job.status == active).map(|job| JobId(job.job)).collect();
@@ -219,7 +218,7 @@ impl wire::jobs_server::Jobs for JobsService {
     ) -> Result<Response<wire::JobView>, Status> {
         let job = JobId(request.into_inner().job);
         self.change(Change::CancelJob(job)).await?;
-        let job = self.job(job).await?;
+        let job = self.job(job, &MetadataMap::new()).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -227,10 +226,10 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::PauseRequest>,
     ) -> Result<Response<wire::JobView>, Status> {
-        let wire::PauseRequest { job, tasks, paused } = request.into_inner();
-        let tasks = RangeSet::from_wire(&tasks).map_err(|error| malformed(&error))?;
+        let wire::PauseRequest { job, ref tasks, paused } = *request.get_ref();
+        let tasks = RangeSet::from_wire(tasks).map_err(|error| malformed(&error))?;
         let job = JobId(job);
-        let count = self.job(job).await?.tasks();
+        let count = self.job(job, request.metadata()).await?.tasks();
         if let Some(last) = tasks.ranges().last().filter(|last| last.end > count) {
             return Err(Status::invalid_argument(format!(
                 "{job} has {count} tasks, so none is numbered {}",
@@ -238,7 +237,7 @@ impl wire::jobs_server::Jobs for JobsService {
             )));
         }
         self.change(Change::PauseTasks { job, tasks, paused }).await?;
-        let job = self.job(job).await?;
+        let job = self.job(job, &MetadataMap::new()).await?;
         Ok(Response::new(self.view(job).await?))
     }
 
@@ -272,10 +271,10 @@ impl wire::jobs_server::Jobs for JobsService {
         &self,
         request: Request<wire::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let request = request.into_inner();
-        let job = JobId(request.job);
+        let job = JobId(request.get_ref().job);
         let news = self.master.watchers.subscribe(job);
-        self.job(job).await?;
+        self.job(job, request.metadata()).await?;
+        let request = request.into_inner();
         let (events, stream) = mpsc::channel(WATCH_QUEUE);
         let watch = Watch {
             master: self.master.clone(),

@@ -53,9 +53,9 @@ impl wire::names_server::Names for NamesService {
         &self,
         request: Request<wire::GetNameRequest>,
     ) -> Result<Response<wire::NameState>, Status> {
-        let wire::GetNameRequest { namespace, name } = request.into_inner();
-        let key = parse(&namespace, &name).map_err(|error| malformed(&error))?;
-        let record = read(&self.master).await?.names.get(&key).copied();
+        let wire::GetNameRequest { namespace, name } = request.get_ref();
+        let key = parse(namespace, name).map_err(|error| malformed(&error))?;
+        let record = read(&self.master, request.metadata()).await?.names.get(&key).copied();
         let (namespace, name) = key;
         let Some(record) = record else {
             return Err(Status::not_found(format!("there is no name {name} in {namespace}")));
@@ -68,14 +68,14 @@ impl wire::names_server::Names for NamesService {
         &self,
         request: Request<wire::ListNamesRequest>,
     ) -> Result<Response<wire::ListNamesResponse>, Status> {
-        let wire::ListNamesRequest { namespace, prefix } = request.into_inner();
+        let wire::ListNamesRequest { namespace, prefix } = request.get_ref();
         let namespace: Namespace =
             namespace.parse().map_err(|error: Malformed| malformed(&error))?;
-        let state = read(&self.master).await?;
+        let state = read(&self.master, request.metadata()).await?;
         let all = state
             .names
             .iter()
-            .filter(|((its, name), _)| *its == namespace && name.as_str().starts_with(&prefix));
+            .filter(|((its, name), _)| *its == namespace && name.as_str().starts_with(prefix));
         let mut names: Vec<wire::NameState> = all
             .take(MAX_LISTED + 1)
             .map(|((namespace, name), record)| {

@@ -13,8 +13,8 @@ use weir_proto::{
 };
 use weir_scheduler::members::{Identity, Role};
 
-use super::{malformed, refused, stopping};
 use self::presence::{Call, Presence, Twin};
+use super::{malformed, refused, stopping};
 use crate::{
     blobs::Blobs,
     control::{Control, Event, Introduction, MemberRequest},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_master::{
-    control::{Action, Answer, Control, Event, SessionId, TICK_MS, Ticket},
+    control::{Action, Answer, Control, Event, Introduction, SessionId, TICK_MS, Ticket},
     log::{LogSnapshot, LogWrite},
     node::begin,
 };
@@ -183,7 +183,7 @@ impl World {
         let control = Control::new(identity, &recovered, boot, self.variant.apply());
         let mut control = control.expect("a master starts from its own log");
         control.snapshot_after(host.snapshot_entries);
-        control.advertise(address_of(master));
+        control.introduce(Introduction { address: address_of(master), data: 0 });
         let (node, term) = (identity.node, control.term());
         assert!(term >= host.told_term, "{node} is back in term {term}, not {}", host.told_term);
         host.control = Some(control);

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use serde_json::Value;
 use tempfile::TempDir;
 use weir_tests::cluster::{PATIENCE, Process, Ran, Weir, poll};
 
@@ -107,8 +108,10 @@ fn a_master_that_moved_is_found_where_it_is_now() {
     masters.addresses.retain(|address| *address != old);
     masters.addresses.push(new.clone());
     masters.start_again(&new, data);
-    let moved = masters.wait_until("all three answer", members_vote);
-    assert!(moved.iter().any(|member| member["node"] == node && member["address"] == *new));
+    masters.wait_until("it is found where it is", |members| {
+        let moved = |member: &Value| member["node"] == node && member["address"] == *new;
+        members_vote(members) && members.iter().any(moved)
+    });
 }
 
 #[test]
@@ -126,19 +129,29 @@ fn a_master_of_another_cluster_is_told_so() {
 #[test]
 fn without_a_majority_reads_and_writes_say_so() {
     let mut masters = three();
-    for address in masters.addresses[1..].to_vec() {
+    masters.weir(&["name", "set", "model", "Cargo.toml"]).run().exited_with(0);
+    let knows = || {
+        let names = Weir::new(["name", "ls", "--stale"]).env("WEIR_MASTER", &masters.addresses[0]);
+        names.run().exited_with(0).stdout_text().contains("model")
+    };
+    assert!(poll(PATIENCE, knows), "it does not come to the first");
+    for address in masters.addresses.clone().split_off(1) {
         masters.kill(&address);
     }
     let left = masters.addresses[0].clone();
-    let at = |args: &[&str]| Weir::new(args).env("WEIR_MASTER", &left).run();
-    for refused in [at(&["job", "ls"]), at(&["name", "rm", "model"])] {
+    let start = |args: &[&str]| Weir::new(args).env("WEIR_MASTER", &left).start();
+    let at = |args: &[&str]| start(args).wait();
+    let (read, write) = (start(&["job", "ls"]), start(&["name", "rm", "model"]));
+    for refused in [read.wait(), write.wait()] {
         let said = refused.stderr_text();
         assert_ne!(refused.code(), Some(0), "{refused}");
         assert!(said.contains("majority") || said.contains("no master leads"), "{refused}");
     }
     // What it can tell by itself, it does.
-    let members = at(&["cluster", "members"]);
+    let members = at(&["cluster", "members"]).exited_with(0);
     assert!(members.stdout_text().contains("away"), "{members}");
+    let names = at(&["name", "ls", "--stale"]).exited_with(0);
+    assert!(names.stdout_text().contains("model"), "{names}");
 }
 
 /// A master of one that has run and stopped.
@@ -158,8 +171,11 @@ fn a_master_whose_log_is_damaged_does_not_start_and_points_to_the_doctor() {
     let log = data.path().join("raft/log.redb");
     let whole = fs::read(&log).expect("the log");
     fs::write(&log, &whole[..whole.len() / 2]).expect("written");
-    master(data.path(), &address).run().exited_with(FAILED).says(&["log.redb is damaged", "doctor"]);
-    Weir::new(["doctor"]).arg(data.path()).run().exited_with(1).says(&[]);
+    master(data.path(), &address)
+        .run()
+        .exited_with(FAILED)
+        .says(&["log.redb is damaged", "doctor"]);
+    Weir::new(["doctor"]).arg(data.path()).run().exited_with(FAILED).says(&["1 problem found"]);
     fs::write(&log, "").expect("written");
     master(data.path(), &address).run().exited_with(FAILED).says(&["blobs and no log"]);
     fs::remove_file(&log).expect("removed");
