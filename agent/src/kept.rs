@@ -250,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_an_earlier_binary_kept_is_read_and_kept_the_same() {
+        let golden = Path::new("tests/golden/kept");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(golden).expect("a directory");
+            write(golden, page(1)).expect("written");
+        }
+        let file = fs::read_dir(golden).expect("a directory").next().expect("a file");
+        let file = file.expect("a file").path();
+        assert_eq!(read(&file).expect("readable"), Some(page(1)));
+        let dir = tempfile::tempdir().expect("a directory");
+        let today = write(dir.path(), page(1)).expect("written");
+        assert_eq!(today.file_name(), file.file_name());
+        assert_eq!(fs::read(today).expect("readable"), fs::read(file).expect("readable"));
+    }
+
+    #[test]
     fn a_disk_that_fails_holds_nothing_up() {
         let dir = tempfile::tempdir().expect("a directory");
         let (kept, _) = open(dir.path());

@@ -284,3 +284,20 @@ fn random(path: &Path) -> Result<u64, StartError> {
         .map_err(|source| StartError::Directory { path: path.to_owned(), source })?;
     Ok(u64::from_le_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_that_an_earlier_binary_wrote_is_read_and_a_new_one_is_written_the_same_way() {
+        let golden = Path::new("tests/golden/agent-id");
+        assert_eq!(agent_id(golden).expect("an id"), AgentId(0x0123_4567_89ab_cdef));
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("agent-id");
+        let AgentId(drawn) = agent_id(&path).expect("an id");
+        assert_eq!(fs::read_to_string(&path).expect("readable"), format!("{drawn:016x}\n"));
+        fs::write(&path, "agent 7").expect("written");
+        assert!(matches!(agent_id(&path), Err(StartError::Id { .. })));
+    }
+}

@@ -153,3 +153,44 @@ pub(super) fn remove_unfinished(dir: &Path) -> io::Result<()> {
 pub(super) fn is_unfinished(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands for machine code.
+    const CODE: &[u8] = b"code";
+    const GOLDEN: &str = "tests/golden/module.sealed";
+
+    fn sealed(dir: &Path) -> Vec<u8> {
+        let new = NewFile::make(dir).expect("a file");
+        new.file().write_all(CODE).expect("written");
+        let path = dir.join("module");
+        new.seal().expect("sealed").keep(&path).expect("kept");
+        fs::read(path).expect("readable")
+    }
+
+    #[test]
+    fn the_seal_of_an_earlier_binary_holds_and_is_made_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        if std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all("tests/golden").expect("a directory");
+            fs::write(GOLDEN, sealed(dir.path())).expect("written");
+        }
+        let golden = fs::read(GOLDEN).expect("readable");
+        assert_eq!(sealed(dir.path()), golden);
+        assert!(is_whole(&File::open(GOLDEN).expect("a file")));
+    }
+
+    #[test]
+    fn a_seal_of_another_version_or_of_other_code_does_not_hold() {
+        let golden = fs::read(GOLDEN).expect("readable");
+        let path = NamedTempFile::new().expect("a file").into_temp_path();
+        for at in [0, CODE.len() + MAGIC.len() - 1, golden.len() - 1] {
+            let mut other = golden.clone();
+            other[at] ^= 1;
+            fs::write(&path, other).expect("written");
+            assert!(!is_whole(&File::open(&path).expect("a file")), "byte {at}");
+        }
+    }
+}

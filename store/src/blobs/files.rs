@@ -48,7 +48,7 @@ impl Files {
     fn check_format(&self, path: &Path, text: &str) -> Result<(), OpenError> {
         let found = text.strip_prefix(FORMAT_WORD).and_then(|rest| rest.trim_end().parse().ok());
         match found {
-            None => Err(OpenError::NotAStore { path: path.to_owned() }),
+            None | Some(0) => Err(OpenError::NotAStore { path: path.to_owned() }),
             Some(found) if found > FORMAT => {
                 Err(OpenError::TooNew { dir: self.dir.clone(), found, known: FORMAT })
             }
