@@ -245,7 +245,6 @@ impl Node {
         let reads = ready.take_read_states().into_iter();
         let mut output = Output {
             send: self.to_wire(ready.take_messages()),
-            send_persisted: self.to_wire(ready.take_persisted_messages()),
             committed: ready.take_committed_entries().into_iter().map(committed).collect(),
             reads: reads.map(|read| (read.request_ctx, read.index)).collect(),
             ..Output::default()
@@ -257,11 +256,18 @@ impl Node {
             }
             self.commit_to_write = Some(encode(hard_state));
         }
+        let mut waiting = ready.take_persisted_messages();
         if self.term_write > self.durable {
             // raft-rs lets a leader's messages go at once. One that elected itself, as the only
             // voter, may still forget that it did: nobody must hear of its term before.
             output.send_persisted.append(&mut output.send);
+        } else {
+            // raft-rs lets all of a follower's wait. A leader whose heartbeats go unanswered for
+            // an election's time steps down, and a disk may take longer.
+            let free = waiting.extract_if(.., |message| vouches_for_no_entry(message)).collect();
+            output.send = [output.send, self.to_wire(free)].concat();
         }
+        output.send_persisted.append(&mut self.to_wire(waiting));
         let entries = ready.take_entries();
         let must_write = ready.must_sync() || !output.send_persisted.is_empty();
         let log = self.raw.mut_store();
@@ -394,6 +400,17 @@ impl Node {
 
 fn encode(message: &impl protobuf::Message) -> Vec<u8> {
     message.write_to_bytes().expect("a message whose fields are all set encodes")
+}
+
+/// Whether a message says nothing of its sender's log that must be durable, but for its term.
+fn vouches_for_no_entry(message: &Message) -> bool {
+    matches!(
+        message.get_msg_type(),
+        MessageType::MsgHeartbeatResponse
+            | MessageType::MsgReadIndex
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgRequestPreVoteResponse
+    )
 }
 
 fn log_entry(entry: &Entry) -> LogEntry {

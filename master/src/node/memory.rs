@@ -125,11 +125,7 @@ impl MemoryLog {
 
 impl Storage for MemoryLog {
     fn initial_state(&self) -> Result<RaftState> {
-        // A crash may have kept a commit index whose entries were written in the same step, never
-        // one beyond them.
-        let mut hard_state = self.hard_state.clone();
-        hard_state.commit = hard_state.commit.min(self.last());
-        Ok(RaftState::new(hard_state, self.conf_state.clone()))
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
     }
 
     fn entries(

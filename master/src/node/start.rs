@@ -11,7 +11,7 @@ use weir_scheduler::{
 };
 
 use super::{Node, encode, memory::MemoryLog};
-use crate::log::{LogSnapshot, LogWrite, Recovered};
+use crate::log::{LogEntry, LogSnapshot, LogWrite, Recovered};
 
 /// Ticks without a leader before a node stands for election.
 const ELECTION_TICKS: usize = 10;
@@ -36,6 +36,22 @@ pub enum NodeError {
         what: &'static str,
         /// What protobuf says.
         source: protobuf::ProtobufError,
+    },
+    /// An entry is missing, or another stands in its place.
+    #[error("the log has entry {found} where entry {expected} should be")]
+    Hole {
+        /// The place.
+        expected: u64,
+        /// What is there.
+        found: u64,
+    },
+    /// It ends too early.
+    #[error("the log ends with entry {last}, and entry {committed} was committed")]
+    Truncated {
+        /// The last entry that is there.
+        last: u64,
+        /// One that must be.
+        committed: u64,
     },
     /// raft-rs refuses.
     #[error("the raft node does not start")]
@@ -68,7 +84,7 @@ impl Node {
     /// `seed` decides its election time-outs, so that a simulation replays.
     ///
     /// # Errors
-    /// `Undecodable` when the log is corrupt, `Raft` when raft-rs refuses it.
+    /// `Undecodable`, `Hole` and `Truncated` when the log is corrupt, `Raft` when raft-rs refuses it.
     pub fn new(identity: Identity, recovered: &Recovered, seed: u64) -> Result<Node, NodeError> {
         let applied = recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index);
         let config = Config {
@@ -126,8 +142,25 @@ fn memory_log(recovered: &Recovered) -> Result<MemoryLog, NodeError> {
         let hard_state: HardState = decode(hard_state, "hard state")?;
         log.set_hard_state(hard_state);
     }
-    let entries = recovered.entries.iter().map(|entry| decode::<Entry>(&entry.bytes, "entry"));
-    log.append(entries.collect::<Result<_, _>>()?);
+    let mut last = log.snapshot_index();
+    let mut entries = Vec::with_capacity(recovered.entries.len());
+    for LogEntry { index, bytes } in &recovered.entries {
+        let entry: Entry = decode(bytes, "entry")?;
+        for found in [*index, entry.index] {
+            if found != last + 1 {
+                return Err(NodeError::Hole { expected: last + 1, found });
+            }
+        }
+        last += 1;
+        entries.push(entry);
+    }
+    log.append(entries);
+    // A commit index is written with or after the entries that it counts, and a write is there as
+    // a whole or not at all.
+    let committed = log.hard_state().commit;
+    if committed > last {
+        return Err(NodeError::Truncated { last, committed });
+    }
     Ok(log)
 }
 

@@ -158,6 +158,27 @@ fn an_output_without_a_write_does_not_vouch_for_one_under_way() {
 }
 
 #[test]
+fn a_heartbeat_is_answered_while_the_disk_is_busy_and_an_entry_is_not() {
+    let mut group = Group::of(3);
+    let leader = group.elect();
+    let follower = (leader + 1) % 3;
+    let to = group.nodes[follower].identity().node;
+    let told = |group: &mut Group| {
+        let sent = group.nodes[leader].output().expect("messages").send.into_iter();
+        for message in sent.filter(|message| message.to == to) {
+            group.nodes[follower].receive(&message).expect("a message for this node");
+        }
+        group.nodes[follower].output().expect("answers")
+    };
+    group.nodes[leader].propose(Vec::new(), b"data".to_vec()).expect("a leader");
+    let entry = told(&mut group);
+    assert!(entry.persist.is_some() && entry.send.is_empty() && entry.send_persisted.len() == 1);
+    (0..3).for_each(|_| group.nodes[leader].tick());
+    let heartbeat = told(&mut group);
+    assert!(heartbeat.persist.is_none() && heartbeat.send.len() == 1);
+}
+
+#[test]
 fn a_node_finds_its_log_again_after_a_restart() {
     let mut group = Group::of(1);
     group.settle();
@@ -167,6 +188,28 @@ fn a_node_finds_its_log_again_after_a_restart() {
     group.settle();
     assert!(group.nodes[0].term() > term);
     assert_eq!(group.commands(0), [b"first", b"first"]);
+}
+
+#[test]
+fn a_log_with_a_hole_or_without_its_end_is_refused() {
+    let mut group = Group::of(1);
+    group.settle();
+    (0..3).for_each(|_| group.propose(0, b"data"));
+    let whole = recovered(&group.written[0]);
+    let start = |change: &dyn Fn(&mut Recovered)| {
+        let mut recovered = whole.clone();
+        change(&mut recovered);
+        Node::new(identity(1), &recovered, 9).err()
+    };
+    assert!(start(&|_| {}).is_none());
+    let hole = start(&|recovered| drop(recovered.entries.remove(1)));
+    assert!(matches!(hole, Some(NodeError::Hole { expected: 3, found: 4 })), "{hole:?}");
+    let other = start(&|recovered| recovered.entries[1].bytes = whole.entries[0].bytes.clone());
+    assert!(matches!(other, Some(NodeError::Hole { expected: 3, found: 2 })), "{other:?}");
+    let short = start(&|recovered| recovered.entries.truncate(1));
+    assert!(matches!(short, Some(NodeError::Truncated { last: 2, .. })), "{short:?}");
+    let cut = start(&|recovered| recovered.entries[0].bytes.truncate(1));
+    assert!(matches!(cut, Some(NodeError::Undecodable { what: "entry", .. })), "{cut:?}");
 }
 
 #[test]
