@@ -2,7 +2,7 @@
 # Wasmtime is compiled once; --locked, so that what is built is what Cargo.lock says.
 
 WEIR := $(or $(CARGO_TARGET_DIR),target)/release/weir
-SEEDS ?= 200
+SEEDS ?= 500
 CARGO_FLAGS := --release --locked
 DEBUG_BUILD := $(or $(CARGO_TARGET_DIR),target)/debug-build
 

@@ -33,13 +33,15 @@ mod clients;
 
 mod faults;
 
+mod trouble;
+
 mod runner;
 
 use std::collections::BTreeMap;
 
 use weir_proto::digest::Digest;
 
-pub use runner::{Failure, first_failure, replay, run};
+pub use runner::{Failure, Total, first_failure, replay, run};
 
 /// Which cluster is simulated: the real one, or one broken on purpose to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,22 @@ pub enum Fact {
     CutOff,
     /// The master's clock jumped.
     ClockJump,
+    /// A master's disk had no space left.
+    FullDisk,
+    /// It failed.
+    FailingDisk,
+    /// It took seconds for a sync.
+    SlowDisk,
+    /// A write failed, and the master ended.
+    FailedWrite,
+    /// A master did not start, for its disk could not be read.
+    RefusedStart,
+    /// A master's log was damaged for good.
+    DamagedLog,
+    /// It did not start from it.
+    RefusedDamage,
+    /// Nothing went wrong but slow disks, and nobody lost the lead.
+    Calm,
     /// A snapshot became durable.
     Snapshot,
     /// A message with pages came twice.
@@ -165,7 +183,7 @@ pub enum Fact {
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 36] = [
+    pub const ALL: [Fact; 44] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -180,6 +198,14 @@ impl Fact {
         Fact::Recalled,
         Fact::CutOff,
         Fact::ClockJump,
+        Fact::FullDisk,
+        Fact::FailingDisk,
+        Fact::SlowDisk,
+        Fact::FailedWrite,
+        Fact::RefusedStart,
+        Fact::DamagedLog,
+        Fact::RefusedDamage,
+        Fact::Calm,
         Fact::Snapshot,
         Fact::RepeatedPages,
         Fact::RepeatedGrants,

@@ -18,7 +18,7 @@ use weir_scheduler::state::ClusterState;
 
 use super::{
     Fact,
-    executor::{Attempt, Executor},
+    executor::{Attempt, Begun, Executor},
     network::Way,
     observer,
     random::Random,
@@ -30,6 +30,8 @@ use super::{
 const MAX_HELD_LEASES: usize = 64;
 /// An agent's session gets a tick this often even when it asked for none.
 const TICK_EVERY_US: u64 = 1_000_000;
+/// Tasks end at multiples of this.
+const ENDS_EVERY_US: u64 = 2_000;
 /// Agents measure their machines far more often than real ones.
 const RECALIBRATION: Recalibration = Recalibration { idle_ms: 200, every_ms: 1_000 };
 /// What an agent may measure while there are faults, and what it measures after them.
@@ -67,6 +69,8 @@ struct Process {
     is_stopped: bool,
     /// Whether a figure that is being measured is wanted.
     is_speed_wanted: bool,
+    /// Attempts that end at a time, together.
+    ends: BTreeMap<u64, Vec<(LeaseId, u32, Attempt)>>,
 }
 
 impl AgentHost {
@@ -147,6 +151,7 @@ impl World {
             started_us: self.now_us,
             is_stopped: false,
             is_speed_wanted: false,
+            ends: BTreeMap::new(),
         });
         self.step_agent(agent, Event::Tick);
     }
@@ -185,7 +190,7 @@ impl World {
             self.close_to_master(session, delay_us);
             self.network.noticed(session, Way::ToAgent);
         }
-        let down_us = self.random.mostly_short(1_000, 15_000_000);
+        let down_us = self.random.mostly_short(1_000, 5_000_000);
         self.after(down_us, Happening::AgentStarts(agent));
     }
 
@@ -251,21 +256,43 @@ impl World {
     }
 
     pub(super) fn prepared(&mut self, agent: usize, incarnation: u64, lease: LeaseId) {
-        let works = !(self.is_faulty() && self.random.one_in(30));
+        let works = !(self.goes_wrong(30));
         let Some(process) = self.agents[agent].life(incarnation) else { return };
         process.executor.prepared(lease, works);
         self.go_on(agent);
     }
 
-    pub(super) fn task_ends(
+    pub(super) fn tasks_end(&mut self, agent: usize, incarnation: u64, at_us: u64) {
+        let process = self.agents[agent].life(incarnation);
+        let ended = process.and_then(|process| process.ends.remove(&at_us)).unwrap_or_default();
+        for (lease, index, attempt) in ended {
+            self.task_ends(agent, incarnation, (lease, index), attempt);
+        }
+        if self.agents[agent].life(incarnation).is_some() {
+            self.go_on(agent);
+        }
+    }
+
+    /// Attempts end in steps of time, so that many short ones are one event.
+    fn will_end(&mut self, agent: usize, ends: (LeaseId, u32, Attempt), delay_us: u64) {
+        let at_us = (self.now_us + delay_us).next_multiple_of(ENDS_EVERY_US);
+        let Some(process) = &mut self.agents[agent].process else { return };
+        let incarnation = process.incarnation;
+        let together = process.ends.entry(at_us).or_default();
+        together.push(ends);
+        if together.len() == 1 {
+            self.at(at_us, Happening::TasksEnd { agent, incarnation, at_us });
+        }
+    }
+
+    fn task_ends(
         &mut self,
         agent: usize,
         incarnation: u64,
         (lease, index): (LeaseId, u32),
         attempt: Attempt,
     ) {
-        let cannot_run = self.is_faulty() && self.random.one_in(self.agents[agent].flakiness);
-        let now_us = self.now_us;
+        let cannot_run = self.goes_wrong(self.agents[agent].flakiness);
         let Some(process) = self.agents[agent].life(incarnation) else { return };
         let mut is_poison = false;
         process.executor.end(lease, index, attempt, |spec| {
@@ -274,14 +301,13 @@ impl World {
             if cannot_run && !spec.once {
                 return End::CannotRun { reason: "an input cannot be fetched".to_owned() };
             }
-            End::Result(workload::result(spec, index, now_us - attempt.began_us))
+            End::Result(workload::result(spec, index, attempt.wall_us))
         });
         if is_poison {
             let down_us = self.random.between(100_000, 2_000_000);
             self.counts.add(Fact::Poison, 1);
-            return self.agent_crashes(agent, down_us, 1_000);
+            self.agent_crashes(agent, down_us, 1_000);
         }
-        self.go_on(agent);
     }
 
     pub(super) fn measured(&mut self, agent: usize, incarnation: u64) {
@@ -352,9 +378,7 @@ impl World {
                     self.counts.add(Fact::Paused, began);
                     for (index, attempt) in due {
                         let delay_us = self.random.mostly_short(10, 200_000);
-                        let ends =
-                            Happening::TaskEnds { agent, incarnation, lease, index, attempt };
-                        self.after(delay_us, ends);
+                        self.will_end(agent, (lease, index, attempt), delay_us);
                     }
                 }
                 Action::Keep { seq, cluster, page } => {
@@ -404,9 +428,7 @@ impl World {
             // The leader counts as the agent does: what it grants fits.
             assert!(reason.ends_with("cannot be fetched"), "agent {agent} refuses: {reason}");
         }
-        let repeat = matches!(message, AgentMessage::Pages { .. })
-            && self.is_faulty()
-            && self.random.one_in(15);
+        let repeat = matches!(message, AgentMessage::Pages { .. }) && self.goes_wrong(15);
         self.counts.add(Fact::RepeatedPages, u64::from(repeat));
         for _ in 0..1 + u32::from(repeat) {
             let delay_us = self.message_delay_us();
@@ -422,7 +444,11 @@ impl World {
         let resources = self.agents[agent].resources.clone();
         let Some(process) = &mut self.agents[agent].process else { return };
         let incarnation = process.incarnation;
-        let begun = process.executor.begin(now_us);
+        let random = &mut self.random;
+        let begun = process.executor.begin(now_us, |spec, index| {
+            let duration_us = workload::behaviour(spec, index).duration_us;
+            duration_us + random.between(0, 50 + duration_us / 4)
+        });
         let take = process.executor.has_finished() && !process.is_taking;
         process.is_taking |= take;
         let session_us = process.session.next_wakeup_ms().map(|ms| process.started_us + ms * 1_000);
@@ -442,19 +468,14 @@ impl World {
             self.at(wakes_us, Happening::AgentWakes { agent, at_us: wakes_us });
         }
         if take {
-            let delay_us = self.random.between(0, 3_000);
+            let delay_us = self.random.mostly_short(0, 30_000);
             self.after(delay_us, Happening::ResultsTaken { agent, incarnation });
         }
         for begun in begun {
-            let (lease, index, attempt) = (begun.lease, begun.index, begun.attempt);
-            let task = begun.stage.task(index);
-            let again = begun.spec.once && !self.begun_once.insert(task);
+            let Begun { lease, task, attempt, once } = begun;
+            let again = once && !self.begun_once.insert(task);
             assert!(!again, "{task} runs at most once, and begins on agent {agent} again");
-            let ends = Happening::TaskEnds { agent, incarnation, lease, index, attempt };
-            // No two attempts take the same time, so no two results are the same.
-            let duration_us = workload::behaviour(&begun.spec, index).duration_us;
-            let delay_us = duration_us + self.random.between(0, 50 + duration_us / 4);
-            self.after(delay_us, ends);
+            self.will_end(agent, (lease, task.index, attempt), attempt.wall_us);
         }
     }
 }

@@ -139,7 +139,7 @@ impl World {
             let patience_us = self.random.between(300_000, 3_000_000);
             self.after(patience_us, Happening::ClientAsks { job, ask });
         }
-        let lost = self.is_faulty() && self.random.one_in(20);
+        let lost = self.goes_wrong(20);
         let master = self.clients[job].master;
         self.clients[job].master = self.whom_to_ask(master);
         if self.masters[master].control.is_some() && !lost {
@@ -164,7 +164,7 @@ impl World {
                 Reply::Cancelled
             }
         };
-        if !(self.is_faulty() && self.random.one_in(20)) {
+        if !(self.goes_wrong(20)) {
             let delay_us = self.message_delay_us();
             self.after(delay_us, Happening::ClientHears { job, reply });
         }
@@ -186,7 +186,7 @@ impl World {
                 if let Some(after_us) = client.plan.cancel_after_us.take() {
                     self.after(after_us, Happening::ClientAsks { job, ask: Ask::Cancel });
                 }
-                if self.is_faulty() && self.random.one_in(3) {
+                if self.goes_wrong(3) {
                     let after_us = self.random.mostly_short(100, 5_000_000);
                     self.after(after_us, Happening::ClientAsks { job, ask: Ask::SubmitAgain });
                 }
@@ -196,7 +196,7 @@ impl World {
 
     /// Somebody looks at a job and at some of its results.
     pub(super) fn client_reads(&mut self) {
-        let next_us = self.random.mostly_short(20_000, 2_000_000);
+        let next_us = self.random.mostly_short(50_000, 4_000_000);
         self.after(next_us, Happening::ClientReads);
         let job = self.random.index(self.clients.len());
         let count = self.clients[job].plan.spec.stages[0].count;

@@ -1,5 +1,6 @@
 //! The log's disk: writes become durable in groups, some time after they were ordered, and a crash
-//! keeps only what was durable by then.
+//! keeps what was durable by then, and some of the rest in order. What else goes wrong with it is in
+//! `trouble.rs`.
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,7 @@ use super::{
     Variant,
     faults::Fault,
     random::Random,
+    trouble::{Damage, Trouble},
     world::{Happening, World},
 };
 
@@ -57,6 +59,10 @@ pub(super) struct Disk {
     slowest_us: u64,
     /// When the newest report is heard: they come in order.
     reported_us: u64,
+    /// What is wrong with it, and until when.
+    pub(super) trouble: Option<(Trouble, u64)>,
+    /// What is wrong with its log for good.
+    pub(super) damage: Option<Damage>,
 }
 
 /// What a crash did to writes that were under way.
@@ -79,6 +85,8 @@ impl Disk {
             syncing: None,
             slowest_us: random.pick(&[1_000, 30_000, 300_000]),
             reported_us: 0,
+            trouble: None,
+            damage: None,
         }
     }
 
@@ -122,18 +130,26 @@ impl Disk {
         reports
     }
 
-    /// The process dies: what waited is lost, what was being synced is durable or lost as a whole.
+    /// The process dies. A write is a transaction: it is durable or lost as a whole, and those that
+    /// are durable come before those that are lost.
     pub(super) fn crash(&mut self, random: &mut Random) -> CrashLoss {
-        let mut loss = CrashLoss { lost: !self.queue.is_empty(), unreported: false };
-        self.queue.clear();
-        if let Some((write, _)) = self.syncing.take() {
-            loss.unreported = random.one_in(2);
-            loss.lost |= !loss.unreported;
-            if loss.unreported {
+        let syncing = self.syncing.take().map(|(write, _)| write);
+        let waiting = std::mem::take(&mut self.queue).into_iter().map(|(_, write)| write);
+        let mut loss = CrashLoss::default();
+        for write in syncing.into_iter().chain(waiting) {
+            loss.lost |= random.one_in(2);
+            if !loss.lost {
+                loss.unreported = true;
                 self.store(&write);
             }
         }
         loss
+    }
+
+    /// The process dies because there was no space: nothing is durable that was not before.
+    pub(super) fn lose(&mut self) {
+        self.syncing = None;
+        self.queue.clear();
     }
 
     /// Writes that are not durable yet.
@@ -157,9 +173,13 @@ impl World {
             return;
         }
         let boot = host.boot;
-        let delay_us = self.random.mostly_short(100, host.disk.slowest_us);
+        let slowest_us = host.disk.slowest_us;
+        let delay_us = match self.trouble(master) {
+            Some(Trouble::Slow) => self.random.between(500_000, 3_000_000),
+            _ => self.random.mostly_short(100, slowest_us),
+        };
         self.after(delay_us, Happening::DiskSynced { boot });
-        if self.is_faulty() && self.random.one_in(CRASH_IN_SYNC) {
+        if self.goes_wrong(CRASH_IN_SYNC) {
             let crash_us = self.random.between(0, delay_us);
             let down_us = self.random.mostly_short(0, 3_000_000);
             self.after(crash_us, Happening::Fault(Fault::MasterCrashes { master, down_us }));
@@ -168,11 +188,20 @@ impl World {
 
     pub(super) fn disk_synced(&mut self, boot: u64) {
         let Some(master) = self.running(boot) else { return };
+        if let Some(Trouble::Full | Trouble::Failing) = self.trouble(master) {
+            return self.write_failed(master);
+        }
         for report in self.masters[master].disk.finish() {
             // The broken one has said so already.
             let said = self.variant == Variant::AcknowledgeBeforeSync;
-            if !(said && matches!(report, Report::Written(_))) {
+            if said && matches!(report, Report::Written(_)) {
+                continue;
+            }
+            let waits = self.masters[master].disk.reported_us >= self.now_us;
+            if waits || self.random.one_in(4) {
                 self.disk_will_report(master, report);
+            } else {
+                self.disk_reports(boot, report);
             }
         }
         self.begin_sync(master);

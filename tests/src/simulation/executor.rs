@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use weir_agent::executor::{End, Finished};
 use weir_proto::{
-    id::{LeaseId, StageId},
+    id::{LeaseId, StageId, TaskId},
     job::StageSpec,
     lease::Lease,
     limits::Resources,
@@ -45,15 +45,17 @@ enum Life {
 pub(super) struct Attempt {
     pub(super) number: u64,
     pub(super) began_us: u64,
+    /// What it is said to have taken; no two take the same, so no two results are the same.
+    pub(super) wall_us: u64,
 }
 
 /// A task that begins.
 pub(super) struct Begun {
     pub(super) lease: LeaseId,
-    pub(super) stage: StageId,
-    pub(super) index: u32,
+    pub(super) task: TaskId,
     pub(super) attempt: Attempt,
-    pub(super) spec: StageSpec,
+    /// It runs at most once.
+    pub(super) once: bool,
 }
 
 impl Executor {
@@ -130,18 +132,22 @@ impl Executor {
         (withdrawn, began, due)
     }
 
-    /// Fills free slots.
-    pub(super) fn begin(&mut self, now_us: u64) -> Vec<Begun> {
+    /// Fills free slots; `wall_us` draws how long an attempt takes.
+    pub(super) fn begin(
+        &mut self,
+        now_us: u64,
+        mut wall_us: impl FnMut(&StageSpec, u32) -> u64,
+    ) -> Vec<Begun> {
         let mut begun = Vec::new();
         for (id, lane) in self.lanes.iter_mut().filter(|(_, lane)| lane.life == Life::Ready) {
             while (lane.running.len() as u32) < lane.slots {
                 let Some(next) = lane.queued.take_first(1) else { break };
                 self.attempts += 1;
-                let attempt = Attempt { number: self.attempts, began_us: now_us };
+                let wall_us = wall_us(&lane.spec, next.start);
+                let attempt = Attempt { number: self.attempts, began_us: now_us, wall_us };
                 lane.running.insert(next.start, attempt);
-                let spec = lane.spec.clone();
-                let (lease, stage, index) = (*id, lane.stage, next.start);
-                begun.push(Begun { lease, stage, index, attempt, spec });
+                let task = lane.stage.task(next.start);
+                begun.push(Begun { lease: *id, task, attempt, once: lane.spec.once });
             }
         }
         begun

@@ -3,11 +3,15 @@
 use super::{
     Fact,
     operations::Operation,
+    trouble::{Damage, Trouble},
     world::{Happening, World, trace},
 };
 
 /// One in so many promises to a client or agent is followed by a crash of the master.
 const CRASH_AFTER_PROMISE: u64 = 120;
+
+/// How far a clock jumps at most.
+const DAY_MS: i64 = 86_400_000;
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -22,41 +26,89 @@ pub(super) enum Fault {
     AgentIsStopped { agent: usize },
     AgentIsDrained { agent: usize, draining: bool },
     TasksArePaused { most: u32, paused: bool },
-    ClockJumps { master: usize, ms: u64 },
+    ClockJumps { master: usize, ms: i64 },
+    DiskIsTroubled { master: usize, trouble: Trouble, for_us: u64 },
+    LogIsDamaged { master: usize, damage: Damage },
 }
 
 impl World {
     pub(super) fn plan_faults(&mut self) {
-        for _ in 0..self.random.between(0, 20) {
-            let at_us = self.random.between(0, self.faults_end_us - 1);
-            let fault = self.draw_fault();
-            self.at(at_us, Happening::Fault(fault));
+        self.is_calm = self.random.one_in(20);
+        let damage = self.random.one_in(6).then(|| self.draw_damage()).flatten();
+        if self.is_calm {
+            return self.plan_slow_disks();
         }
+        for _ in 0..self.random.between(0, 20) {
+            let fault = self.draw_fault();
+            // Who is there must be certain, for only one disk of them may be lost.
+            let changes = matches!(fault, Fault::MastersChange(Operation::Add | Operation::Remove));
+            if damage.is_none() || !changes {
+                self.will_strike(fault);
+            }
+        }
+        damage.into_iter().for_each(|fault| self.will_strike(fault));
+    }
+
+    /// Some disks, or all, are slow at a time.
+    fn plan_slow_disks(&mut self) {
+        for _ in 0..self.random.between(1, 4) {
+            let at_us = self.random.between(0, self.faults_end_us - 1);
+            for master in 0..self.masters.len() {
+                let for_us = self.random.between(1_000_000, 6_000_000);
+                let (trouble, slow) = (Trouble::Slow, !self.random.one_in(3));
+                if slow {
+                    let fault = Fault::DiskIsTroubled { master, trouble, for_us };
+                    self.at(at_us, Happening::Fault(fault));
+                }
+            }
+        }
+    }
+
+    fn will_strike(&mut self, fault: Fault) {
+        let at_us = self.random.between(0, self.faults_end_us - 1);
+        self.at(at_us, Happening::Fault(fault));
+    }
+
+    fn draw_trouble(&mut self, kinds: &[Trouble]) -> Fault {
+        Fault::DiskIsTroubled {
+            master: self.random.index(self.masters.len()),
+            trouble: self.random.pick(kinds),
+            for_us: self.random.mostly_short(100_000, 6_000_000),
+        }
+    }
+
+    /// A log that is lost, where the others have it all.
+    fn draw_damage(&mut self) -> Option<Fault> {
+        let masters = self.masters.iter().filter(|master| master.identity.is_some()).count();
+        let kinds = [Damage::Unreadable, Damage::Hole, Damage::TornEntry, Damage::TornSnapshot];
+        let (master, damage) = (self.random.index(masters), self.random.pick(&kinds));
+        (masters > 2).then_some(Fault::LogIsDamaged { master, damage })
     }
 
     fn draw_fault(&mut self) -> Fault {
         let agent = self.random.index(self.agents.len());
         let master = self.random.index(self.masters.len());
-        match self.random.between(0, 22) {
-            0 => Fault::MasterCrashes { master, down_us: self.random.mostly_short(0, 10_000_000) },
-            1..=2 => Fault::LeaderCrashes { down_us: self.random.mostly_short(0, 10_000_000) },
+        match self.random.between(0, 27) {
+            0 => Fault::MasterCrashes { master, down_us: self.random.mostly_short(0, 5_000_000) },
+            1..=2 => Fault::LeaderCrashes { down_us: self.random.mostly_short(0, 5_000_000) },
             17..=19 => Fault::MastersAreParted {
                 one_way: self.random.one_in(3),
-                for_us: self.random.between(100_000, 8_000_000),
+                for_us: self.random.between(100_000, 4_000_000),
             },
             20..=22 => Fault::MastersChange(self.random.pick(&[
                 Operation::Add,
                 Operation::Remove,
                 Operation::Transfer,
             ])),
+            23..=27 => self.draw_trouble(&[Trouble::Full, Trouble::Failing, Trouble::Slow]),
             3..=4 => Fault::AgentCrashes {
                 agent,
-                down_us: self.random.mostly_short(1_000, 15_000_000),
+                down_us: self.random.mostly_short(1_000, 7_000_000),
                 // A process that dies says so; a machine that dies does not.
-                notice_us: self.random.mostly_short(0, 20_000_000),
+                notice_us: self.random.mostly_short(0, 10_000_000),
             },
             5..=7 => Fault::ConnectionBreaks { agent },
-            8 => Fault::AgentIsCutOff { agent, for_us: self.random.between(1_000, 12_000_000) },
+            8 => Fault::AgentIsCutOff { agent, for_us: self.random.between(1_000, 8_000_000) },
             9 => Fault::AgentIsStopped { agent },
             10..=11 => Fault::AgentIsDrained { agent, draining: self.random.one_in(2) },
             12..=15 => Fault::TasksArePaused {
@@ -65,12 +117,16 @@ impl World {
             },
             _ => Fault::ClockJumps {
                 master,
-                ms: self.random.pick(&[10, 1_000, 7_000, 60_000, 3_600_000]),
+                ms: self.random.pick(&[10, 1_000, 7_000, 60_000, DAY_MS])
+                    * self.random.pick(&[1, -1]),
             },
         }
     }
 
     pub(super) fn strike(&mut self, fault: Fault) {
+        if !self.is_faulty() {
+            return;
+        }
         trace!(self, "fault: {fault:?}");
         match fault {
             Fault::MasterCrashes { master, down_us } => self.master_crashes(master, down_us),
@@ -93,6 +149,10 @@ impl World {
             Fault::AgentIsStopped { agent } => self.agent_is_stopped(agent),
             Fault::AgentIsDrained { agent, draining } => self.drain(agent, draining),
             Fault::TasksArePaused { most, paused } => self.pause(most, paused),
+            Fault::DiskIsTroubled { master, trouble, for_us } => {
+                self.disk_is_troubled(master, trouble, for_us);
+            }
+            Fault::LogIsDamaged { master, damage } => self.log_is_damaged(master, damage),
             Fault::ClockJumps { master, ms } => {
                 self.masters[master].clock_ahead_ms += ms;
                 self.counts.add(Fact::ClockJump, 1);
@@ -102,7 +162,7 @@ impl World {
 
     /// A master has just promised something: the moment at which a crash tells most.
     pub(super) fn maybe_crash_after_promise(&mut self, master: usize) {
-        if self.is_faulty() && self.random.one_in(CRASH_AFTER_PROMISE) {
+        if self.goes_wrong(CRASH_AFTER_PROMISE) {
             let delay_us = self.random.between(0, 1_000);
             let down_us = self.random.mostly_short(0, 3_000_000);
             self.after(delay_us, Happening::Fault(Fault::MasterCrashes { master, down_us }));

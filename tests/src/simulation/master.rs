@@ -27,6 +27,7 @@ use super::{
     network::Way,
     observer,
     random::Random,
+    trouble::Trouble,
     world::{Happening, World, trace},
 };
 
@@ -39,6 +40,8 @@ const MAX_PROPOSALS: usize = 256;
 const MAX_LEASES: usize = 32;
 /// Machines that are no masters at first.
 const SPARES: u64 = 2;
+/// How long a master that was removed goes on, as in the driver.
+const REMOVED_STAYS_US: u64 = 3_000_000;
 /// Most writes that are not durable.
 const MAX_WRITES: usize = 256;
 
@@ -49,7 +52,7 @@ pub(super) struct MasterHost {
     pub(super) control: Option<Control>,
     /// This life of the process; 0 while it is down.
     pub(super) boot: u64,
-    pub(super) clock_ahead_ms: u64,
+    pub(super) clock_ahead_ms: i64,
     pub(super) disk: Disk,
     snapshot_entries: u64,
     /// Sessions that it may send in.
@@ -61,6 +64,8 @@ pub(super) struct MasterHost {
     has_led: bool,
     /// It has joined, and does not vote yet.
     pub(super) is_learner: bool,
+    /// Since when it knows that it is no master any more.
+    removed_us: Option<u64>,
     /// The newest term that it has told anybody of.
     pub(super) told_term: u64,
 }
@@ -77,7 +82,7 @@ pub(super) struct Pages {
 impl MasterHost {
     /// The masters that a cluster begins with, and machines that may join it.
     pub(super) fn cluster(random: &mut Random) -> Vec<MasterHost> {
-        let count = random.pick(&[1, 1, 3, 3, 3, 5]);
+        let count = random.pick(&[1, 3, 3, 3, 3, 5]);
         let cluster = ClusterId(random.id());
         let begins = begin((0..count).map(|host| (NodeId(host + 1), address_of(host as usize))));
         let nothing = LogWrite::default();
@@ -88,6 +93,11 @@ impl MasterHost {
             master
         });
         hosts.collect()
+    }
+
+    /// A machine with an empty disk, that may join.
+    pub(super) fn spare(random: &mut Random) -> MasterHost {
+        MasterHost::new(random, &LogWrite::default())
     }
 
     fn new(random: &mut Random, begins: &LogWrite) -> MasterHost {
@@ -104,6 +114,7 @@ impl MasterHost {
             pages: Pages::default(),
             has_led: false,
             is_learner: false,
+            removed_us: None,
             told_term: 0,
         }
     }
@@ -144,7 +155,7 @@ impl fmt::Display for MasterHost {
 
 impl World {
     fn unix_ms(&self, master: usize) -> u64 {
-        EPOCH_MS + self.now_us / 1_000 + self.masters[master].clock_ahead_ms
+        (EPOCH_MS + self.now_us / 1_000).saturating_add_signed(self.masters[master].clock_ahead_ms)
     }
 
     /// The master that is in this life.
@@ -175,9 +186,10 @@ impl World {
     }
 
     pub(super) fn master_starts(&mut self, master: usize) {
-        let host = &mut self.masters[master];
+        let host = &self.masters[master];
         let Some(identity) = host.identity.filter(|_| host.control.is_none()) else { return };
-        let recovered = host.disk.recover();
+        let Some(recovered) = self.read_log(master) else { return };
+        let host = &mut self.masters[master];
         let boot = self.random.id();
         trace!(self, "{} starts with {} entries", identity.node, recovered.entries.len());
         let control = Control::new(identity, &recovered, boot, self.variant.apply());
@@ -189,12 +201,13 @@ impl World {
         host.control = Some(control);
         host.boot = boot;
         host.has_led = false;
+        host.removed_us = None;
         self.after(0, Happening::MasterTicks { boot });
     }
 
     pub(super) fn master_crashes(&mut self, master: usize, down_us: u64) {
         let host = &mut self.masters[master];
-        if host.control.take().is_none() {
+        if host.control.is_none() {
             return;
         }
         let loss = host.disk.crash(&mut self.random);
@@ -202,6 +215,14 @@ impl World {
         self.counts.add(Fact::MasterCrash, 1);
         self.counts.add(Fact::LostWrite, u64::from(loss.lost));
         self.counts.add(Fact::UnreportedWrite, u64::from(loss.unreported));
+        self.master_ends(master);
+        self.after(down_us, Happening::MasterStarts { master });
+    }
+
+    /// A master's process is gone, with all that was not on its disk.
+    pub(super) fn master_ends(&mut self, master: usize) {
+        let host = &mut self.masters[master];
+        host.control = None;
         host.boot = 0;
         host.pages.recent.clear();
         host.questions.clear();
@@ -209,7 +230,6 @@ impl World {
         for agent in 0..self.agents.len() {
             self.connection_loses_master(agent, master);
         }
-        self.after(down_us, Happening::MasterStarts { master });
     }
 
     pub(super) fn master_ticks(&mut self, boot: u64) {
@@ -218,7 +238,24 @@ impl World {
         if !self.is_faulty() && self.masters[master].leads() {
             self.resume_all(master);
         }
+        if self.is_removed(master) {
+            trace!(self, "machine {master} was removed, and ends");
+            return self.master_ends(master);
+        }
         self.after(TICK_MS * 1_000, Happening::MasterTicks { boot });
+    }
+
+    /// Whether a master has known for a while that it was removed.
+    fn is_removed(&mut self, master: usize) -> bool {
+        let now_us = self.now_us;
+        let host = &mut self.masters[master];
+        let (Some(control), Some(us)) = (&host.control, host.identity) else { return false };
+        let members = &control.state().members;
+        if members.is_empty() || members.contains_key(&us.node) {
+            host.removed_us = None;
+            return false;
+        }
+        now_us >= *host.removed_us.get_or_insert(now_us) + REMOVED_STAYS_US
     }
 
     pub(super) fn disk_reports(&mut self, boot: u64, report: Report) {
@@ -239,7 +276,9 @@ impl World {
 
     pub(super) fn snapshot_encoded(&mut self, boot: u64, state: &ClusterState, metadata: Vec<u8>) {
         let Some(master) = self.running(boot) else { return };
-        if self.is_faulty() && self.random.one_in(8) {
+        // Pages are written into the store before.
+        let troubled = matches!(self.trouble(master), Some(Trouble::Full | Trouble::Failing));
+        if troubled || self.goes_wrong(8) {
             return self.step_master(master, Event::SnapshotFailed);
         }
         let pages = &mut self.masters[master].pages;
@@ -401,13 +440,9 @@ impl World {
         let parsed = MasterMessage::try_from(wire::MasterMessage::from(message.clone()));
         assert_eq!(parsed.as_ref(), Ok(&message), "what a master sends is a message");
         let is_stored = matches!(message, MasterMessage::PagesStored(_));
-        let repeat = matches!(message, MasterMessage::Grants(_))
-            && self.is_faulty()
-            && self.random.one_in(20);
+        let repeat = matches!(message, MasterMessage::Grants(_)) && self.goes_wrong(20);
         // Much happens to an agent that waits for its welcome.
-        let late = matches!(message, MasterMessage::Welcome { .. })
-            && self.is_faulty()
-            && self.random.one_in(3);
+        let late = matches!(message, MasterMessage::Welcome { .. }) && self.goes_wrong(3);
         let delay_us =
             if late { self.random.between(1_000, 800_000) } else { self.message_delay_us() };
         for delay_us in [delay_us, 0].into_iter().take(1 + usize::from(repeat)) {

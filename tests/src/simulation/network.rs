@@ -144,7 +144,7 @@ impl World {
                 self.network.cut(session, way);
             }
         }
-        let master_us = self.random.mostly_short(0, 15_000_000);
+        let master_us = self.random.mostly_short(0, 8_000_000);
         let agent_us = self.random.mostly_short(0, 5_000_000);
         self.close_to_master(session, master_us);
         if let Some(at_us) = self.network.close(session, Way::ToAgent, self.now_us, agent_us) {
@@ -184,7 +184,7 @@ impl World {
 
     /// How long a message takes: mostly little, sometimes long while there are faults.
     pub(super) fn message_delay_us(&mut self) -> u64 {
-        if self.is_faulty() && self.random.one_in(60) {
+        if self.goes_wrong(60) {
             return self.random.between(2_000, 800_000);
         }
         self.random.mostly_short(30, 3_000)

@@ -37,10 +37,7 @@ impl World {
             Operation::Add => {
                 let is_spare = |host: &usize| self.masters[*host].identity.is_none();
                 let Some(host) = (0..self.masters.len()).find(is_spare) else { return };
-                let request = MemberRequest::Add { address: address_of(host) };
-                self.ask(leader, Question::Join { host }, |ticket| {
-                    Event::ChangeMembers(ticket, request)
-                });
+                self.add_master(leader, host);
             }
             Operation::Remove => self.ask(leader, Question::Operation(Fact::Removed), |ticket| {
                 Event::ChangeMembers(ticket, MemberRequest::Remove(node))
@@ -50,6 +47,12 @@ impl World {
                 self.ask(leader, question, |ticket| Event::TransferLeader(ticket, node));
             }
         }
+    }
+
+    /// Asks the leader to let a machine join.
+    pub(super) fn add_master(&mut self, leader: usize, host: usize) {
+        let request = MemberRequest::Add { address: address_of(host) };
+        self.ask(leader, Question::Join { host }, |ticket| Event::ChangeMembers(ticket, request));
     }
 
     /// A machine is a master now, and starts with an empty disk.

@@ -14,6 +14,7 @@ use weir_proto::{
 
 use super::{
     Fact,
+    trouble::Trouble,
     world::{Happening, World, trace},
 };
 
@@ -32,6 +33,13 @@ pub(super) struct Peers {
     votes: BTreeMap<(NodeId, u64), NodeId>,
 }
 
+impl Peers {
+    /// How many terms had a leader.
+    pub(super) fn leaders(&self) -> usize {
+        self.leaders.len()
+    }
+}
+
 impl World {
     pub(super) fn host_of(&self, node: NodeId) -> Option<usize> {
         let is = |identity: weir_scheduler::members::Identity| identity.node == node;
@@ -42,8 +50,8 @@ impl World {
         self.check_promise(master, &message);
         let node = message.to;
         let Some(to) = self.host_of(node) else { return };
-        let (faulty, boot) = (self.is_faulty(), self.masters[master].boot);
-        if self.is_parted(master, to) || (faulty && self.random.one_in(LOST)) {
+        let boot = self.masters[master].boot;
+        if self.is_parted(master, to) || self.goes_wrong(LOST) {
             self.counts.add(Fact::LostPeerMessage, 1);
             // Sometimes the sender notices.
             if self.random.one_in(3) {
@@ -52,7 +60,7 @@ impl World {
             }
             return;
         }
-        let twice = faulty && self.random.one_in(TWICE);
+        let twice = self.goes_wrong(TWICE);
         for _ in 0..1 + u32::from(twice) {
             let delay_us = self.message_delay_us();
             self.after(delay_us, Happening::ToPeer { message: message.clone() });
@@ -91,7 +99,8 @@ impl World {
         let Some(master) = self.running(boot) else { return };
         let source = self.host_of(message.from).expect("it sent a snapshot");
         let reached = self.masters[source].control.is_some() && !self.is_parted(source, master);
-        if !pages.is_empty() && (!reached || (self.is_faulty() && self.random.one_in(8))) {
+        let troubled = matches!(self.trouble(master), Some(Trouble::Full | Trouble::Failing));
+        if !pages.is_empty() && (troubled || !reached || (self.goes_wrong(8))) {
             return self.step_master(master, Event::PagesMissing);
         }
         for digest in pages {
@@ -107,7 +116,7 @@ impl World {
         let side: Vec<bool> = self.masters.iter().map(|_| self.random.one_in(2)).collect();
         trace!(self, "masters are parted: {side:?}");
         self.counts.add(Fact::Parted, 1);
-        let until_us = (self.now_us + for_us).min(self.faults_end_us);
+        let until_us = self.now_us + for_us;
         for from in 0..side.len() {
             for to in 0..side.len() {
                 if side[from] != side[to] && (side[from] || !one_way) {
@@ -118,7 +127,8 @@ impl World {
     }
 
     fn is_parted(&self, from: usize, to: usize) -> bool {
-        self.peers.parted.get(&(from, to)).is_some_and(|until_us| self.now_us < *until_us)
+        let until_us = self.peers.parted.get(&(from, to));
+        self.is_faulty() && until_us.is_some_and(|until_us| self.now_us < *until_us)
     }
 
     /// A node votes once in a term, however often it restarts.

@@ -59,14 +59,25 @@ pub fn replay(seed: u64, variant: Variant, tracing: Tracing) -> Report {
     World::new(seed, variant, tracing).run()
 }
 
+/// What happened under many seeds together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Total {
+    /// How many things happened.
+    pub events: u64,
+    /// How many under the seed with the most, and that seed.
+    pub most: (u64, u64),
+    /// What happened how often.
+    pub counts: Counts,
+}
+
 /// Runs seeds on all cores until one fails; returns what happened in all others together.
 ///
 /// # Errors
 /// The failure of the lowest seed that fails.
-pub fn first_failure(seeds: Range<u64>, variant: Variant) -> Result<(u64, Counts), Failure> {
+pub fn first_failure(seeds: Range<u64>, variant: Variant) -> Result<Total, Failure> {
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<Option<Failure>> = Mutex::new(None);
-    let total: Mutex<(u64, Counts)> = Mutex::default();
+    let total: Mutex<Total> = Mutex::default();
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -76,8 +87,9 @@ pub fn first_failure(seeds: Range<u64>, variant: Variant) -> Result<(u64, Counts
             match run(seed, variant, Tracing::Off) {
                 Ok(report) => {
                     let mut total = total.lock().expect("nobody panics while adding");
-                    total.0 += report.events;
-                    total.1.add_all(&report.counts);
+                    total.events += report.events;
+                    total.most = total.most.max((report.events, seed));
+                    total.counts.add_all(&report.counts);
                 }
                 Err(failure) => {
                     next.store(seeds.end, Ordering::Relaxed);

@@ -13,7 +13,7 @@ use weir_proto::{
 use super::random::Random;
 
 /// Most virtual time that the tasks of one job take together.
-const MAX_WORK_US: u64 = 20_000_000;
+const MAX_WORK_US: u64 = 4_000_000;
 /// Jobs of more tasks have no task that takes its agent with it.
 const MAX_TASKS_WITH_POISON: u64 = 40;
 
@@ -33,14 +33,27 @@ pub(super) struct Behaviour {
     pub(super) is_poison: bool,
 }
 
-pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
-    let count = match random.between(0, 9) {
-        0..=3 => 1,
-        4..=6 => random.between(2, 40),
-        7..=8 => random.between(41, 400),
+/// The jobs of one simulation, each submitted before `until_us`.
+pub(super) fn plans(random: &mut Random, until_us: u64) -> Vec<Plan> {
+    let mut counts: Vec<u64> = (0..random.between(2, 6)).map(|_| count(random)).collect();
+    if random.one_in(8) {
         // More than may be leased at first: `leased_through` has to be extended.
-        _ => random.between(900, 2_600),
-    };
+        counts[0] = random.between(1_030, 1_300);
+    }
+    counts.into_iter().map(|count| plan(random, count, until_us)).collect()
+}
+
+fn count(random: &mut Random) -> u64 {
+    match random.between(0, 9) {
+        0..=4 => 1,
+        5..=8 => random.between(2, 30),
+        _ => random.between(31, 150),
+    }
+}
+
+fn plan(random: &mut Random, count: u64, until_us: u64) -> Plan {
+    // Many tasks run many at a time, for each time is an event.
+    let is_wide = count > MAX_TASKS_WITH_POISON;
     let means = [200, 1_000, 5_000, 30_000, 300_000, 2_000_000];
     let fitting: Vec<u64> = means.into_iter().filter(|us| us * count <= MAX_WORK_US).collect();
     let mean_us = random.pick(&fitting);
@@ -51,9 +64,15 @@ pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
         count: count as u32,
         kind: if count > 1 { TaskKind::Array } else { TaskKind::Plain },
         resources: Resources {
-            cpu_millis: random.pick(&[250, 500, 1_000, 1_000, 2_000]),
-            memory_bytes: random.pick(&[16 << 20, 64 << 20, 512 << 20]),
-            countables: [("gpu", random.pick(&[0, 0, 0, 1, 2]))].into_iter().collect(),
+            cpu_millis: if is_wide { 250 } else { random.pick(&[250, 500, 1_000, 1_000, 2_000]) },
+            memory_bytes: if is_wide {
+                16 << 20
+            } else {
+                random.pick(&[16 << 20, 64 << 20, 512 << 20])
+            },
+            countables: [("gpu", if is_wide { 0 } else { random.pick(&[0, 0, 0, 1, 2]) })]
+                .into_iter()
+                .collect(),
         },
         seed: random.id(),
         once: random.one_in(4),
@@ -68,7 +87,7 @@ pub(super) fn plan(random: &mut Random, until_us: u64) -> Plan {
         request: RequestId(request),
         spec: JobSpec { name: "job".to_owned(), namespace, stages: vec![stage], priority },
         submit_us: random.between(0, until_us),
-        cancel_after_us: random.one_in(6).then(|| random.mostly_short(0, 10_000_000)),
+        cancel_after_us: random.one_in(6).then(|| random.mostly_short(0, 5_000_000)),
     }
 }
 

@@ -18,7 +18,6 @@ use super::{
     agents::AgentHost,
     clients::{Ask, Client, Reply},
     disk,
-    executor::Attempt,
     faults::Fault,
     master::MasterHost,
     network::Network,
@@ -28,10 +27,12 @@ use super::{
     workload,
 };
 
-/// Most events of one simulation: beyond it something goes round in circles.
-const MAX_EVENTS: u64 = 2_000_000;
+/// Most events of one simulation: enough for every fault there is, and few enough for very many seeds.
+const MAX_EVENTS: u64 = 8_000;
+/// After so many events no fault begins, so that the rest is enough to heal.
+const FAULTY_EVENTS: u64 = 2_000;
 /// How long after the last fault everything must have ended, besides the work itself.
-const PROGRESS_US: u64 = 90_000_000;
+const PROGRESS_US: u64 = 60_000_000;
 /// How many agents there are.
 const AGENTS: usize = 2;
 
@@ -53,13 +54,14 @@ pub(super) enum Happening {
     AgentWakes { agent: usize, at_us: u64 },
     Dialled { agent: usize, incarnation: u64 },
     Prepared { agent: usize, incarnation: u64, lease: LeaseId },
-    TaskEnds { agent: usize, incarnation: u64, lease: LeaseId, index: u32, attempt: Attempt },
+    TasksEnd { agent: usize, incarnation: u64, at_us: u64 },
     ResultsTaken { agent: usize, incarnation: u64 },
     Measured { agent: usize, incarnation: u64 },
     Asked { boot: u64, job: usize, ask: Ask },
     ClientAsks { job: usize, ask: Ask },
     ClientHears { job: usize, reply: Reply },
     ClientReads,
+    OperatorReplaces { master: usize, node: NodeId },
     Fault(Fault),
 }
 
@@ -78,6 +80,8 @@ pub(super) struct World {
     pub(super) clients: Vec<Client>,
     /// Tasks that run at most once and have begun.
     pub(super) begun_once: BTreeSet<TaskId>,
+    /// Nothing goes wrong but with disks, and they are slow: then nobody loses the lead.
+    pub(super) is_calm: bool,
     /// No fault begins after this time.
     pub(super) faults_end_us: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -114,10 +118,9 @@ pub(super) use trace;
 impl World {
     pub(super) fn new(seed: u64, variant: Variant, tracing: Tracing) -> World {
         let mut random = Random::new(seed);
-        let faults_end_us = random.between(4_000_000, 25_000_000);
-        let plans = (0..random.between(3, 9))
-            .map(|_| Client::new(workload::plan(&mut random, faults_end_us * 4 / 5)))
-            .collect();
+        let faults_end_us = random.between(3_000_000, 10_000_000);
+        let plans = workload::plans(&mut random, faults_end_us * 4 / 5);
+        let plans = plans.into_iter().map(Client::new).collect();
         let agents = (0..AGENTS).map(|number| AgentHost::new(number, &mut random)).collect();
         let mut world = World {
             variant,
@@ -130,6 +133,7 @@ impl World {
             network: Network::default(),
             clients: plans,
             begun_once: BTreeSet::new(),
+            is_calm: false,
             faults_end_us,
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -168,6 +172,9 @@ impl World {
         while let Some(((at_us, _), happening)) = self.queue.pop_first() {
             self.now_us = at_us;
             events += 1;
+            if events == FAULTY_EVENTS {
+                self.faults_end_us = self.faults_end_us.min(at_us);
+            }
             let may_be_over = matches!(happening, Happening::MasterTicks { .. });
             self.happens(happening);
             if may_be_over && at_us > self.faults_end_us && self.is_over() {
@@ -215,8 +222,8 @@ impl World {
             Happening::Prepared { agent, incarnation, lease } => {
                 self.prepared(agent, incarnation, lease);
             }
-            Happening::TaskEnds { agent, incarnation, lease, index, attempt } => {
-                self.task_ends(agent, incarnation, (lease, index), attempt);
+            Happening::TasksEnd { agent, incarnation, at_us } => {
+                self.tasks_end(agent, incarnation, at_us);
             }
             Happening::ResultsTaken { agent, incarnation } => {
                 self.results_taken(agent, incarnation);
@@ -226,6 +233,7 @@ impl World {
             Happening::ClientAsks { job, ask } => self.client_asks(job, ask),
             Happening::ClientHears { job, reply } => self.client_hears(job, reply),
             Happening::ClientReads => self.client_reads(),
+            Happening::OperatorReplaces { master, node } => self.operator_replaces(master, node),
             Happening::Fault(fault) => self.strike(fault),
         }
     }
@@ -245,9 +253,15 @@ impl World {
         self.now_us < self.faults_end_us
     }
 
+    /// Whether something that may go wrong by itself, once in so many times, does.
+    pub(super) fn goes_wrong(&mut self, one_in: u64) -> bool {
+        self.is_faulty() && !self.is_calm && self.random.one_in(one_in)
+    }
+
     fn is_over(&self) -> bool {
         self.clients.iter().all(|client| client.is_content())
             && self.masters_are_idle()
+            && self.masters.iter().all(|master| master.disk.damage.is_none())
             && self.agents.iter().all(AgentHost::is_idle)
             && self.is_every_speed_known()
     }
@@ -268,6 +282,11 @@ impl World {
     }
 
     fn check_end(&mut self) {
+        if self.is_calm {
+            let leaders = self.peers.leaders();
+            assert!(leaders <= 1, "slow disks cost {leaders} elections");
+            self.counts.add(Fact::Calm, 1);
+        }
         for master in 0..self.masters.len() {
             if !self.is_up_to_date(master) {
                 continue;
