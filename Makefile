@@ -3,6 +3,7 @@
 
 WEIR := $(or $(CARGO_TARGET_DIR),target)/release/weir
 SEEDS ?= 500
+FAULTS ?= 100
 CARGO_FLAGS := --release --locked
 DEBUG_BUILD := $(or $(CARGO_TARGET_DIR),target)/debug-build
 
@@ -46,6 +47,10 @@ guests: ## build the example guests, with a compiler for them if there is none
 .PHONY: sim
 sim: ## simulate a cluster under faults: make sim SEEDS=5000
 	WEIR_SEEDS=$(SEEDS) cargo test $(CARGO_FLAGS) -p weir-tests --test simulation every_invariant -- --nocapture
+
+.PHONY: nemesis
+nemesis: guests binary ## kill, freeze, part and fill the disks of real processes: make nemesis FAULTS=100
+	WEIR_FAULTS=$(FAULTS) cargo test $(CARGO_FLAGS) -p weir-tests --test nemesis acknowledged -- --nocapture
 
 .PHONY: fuzz
 fuzz: ## modules and calls at random, each kind for WEIR_FUZZ_SECONDS (10 minutes)

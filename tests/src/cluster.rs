@@ -69,6 +69,25 @@ impl Weir {
         self
     }
 
+    /// In these namespaces, each an open file of `/proc/PROCESS/ns`.
+    #[cfg(target_os = "linux")]
+    pub fn within(mut self, namespaces: Vec<std::fs::File>) -> Weir {
+        use std::os::{fd::AsRawFd as _, unix::process::CommandExt as _};
+
+        let enter = move || {
+            for namespace in &namespaces {
+                // SAFETY: it takes the number of a file that is open.
+                if unsafe { libc::setns(namespace.as_raw_fd(), 0) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec it makes system calls and nothing else.
+        unsafe { self.command.pre_exec(enter) };
+        self
+    }
+
     /// One more argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Weir {
         self.command.arg(arg);
@@ -174,6 +193,11 @@ impl Process {
     /// Sends it what Ctrl-C sends.
     pub fn interrupt(&self) {
         self.signal("INT");
+    }
+
+    /// Lets it stand still, or go on.
+    pub fn freeze(&self, frozen: bool) {
+        self.signal(if frozen { "STOP" } else { "CONT" });
     }
 
     /// Asks it to stop.

@@ -15,4 +15,7 @@ pub mod scripted;
 
 pub mod session;
 
+#[cfg(target_os = "linux")]
+pub mod nemesis;
+
 pub mod simulation;

@@ -28,3 +28,10 @@ pub fn is_running(process: u32) -> bool {
 pub fn threads_of(process: u32) -> usize {
     fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count)
 }
+
+/// Processor time it has used, in ticks of a hundredth of a second; 0 once it is gone.
+pub fn processor_ticks_of(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let words = status.rsplit_once(')').map_or("", |(_, words)| words).split_whitespace();
+    words.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
