@@ -4,7 +4,10 @@
 //! does, through a fault or because it remembers another offer. What an agent took on regardless
 //! would take memory that other tasks were promised. The caller is the `session`.
 
-use weir_proto::{agent::AgentDescription, id::StageId, limits::Resources, units::short_bytes};
+use weir_proto::{
+    agent::AgentDescription, id::StageId, lease::Lease, limits::Resources, metering::Metering,
+    units::short_bytes,
+};
 
 use crate::pool::MAX_SANDBOXES;
 
@@ -44,6 +47,12 @@ pub enum Refusal {
         /// What there is.
         has: String,
     },
+    /// Its tasks are to be metered as this agent meters none.
+    #[error("the lease is for tasks metered by {metering}, and this agent runs none of those")]
+    Metering {
+        /// How they are to be metered.
+        metering: Metering,
+    },
     /// It is of a term in which its leader does not lead.
     #[error("the lease is of term {wanted}, and its leader leads in term {newest}")]
     Term {
@@ -72,20 +81,28 @@ pub enum Refusal {
     },
 }
 
-/// Decides whether an agent that holds leases which take `held` takes on one that takes `wanted`, for
-/// tasks of a profile.
+/// Decides whether an agent can run what a lease is for, whatever else it runs.
+///
+/// # Errors
+/// `Metering` or `Profile`, for the leader.
+pub fn check_profile(agent: &AgentDescription, lease: &Lease) -> Result<(), Refusal> {
+    let metering = lease.spec.metering;
+    let has = agent.profile_for(metering).ok_or(Refusal::Metering { metering })?;
+    if lease.profile != has {
+        return Err(Refusal::Profile { wanted: lease.profile.clone(), has: has.to_owned() });
+    }
+    Ok(())
+}
+
+/// Decides whether an agent that holds leases which take `held` takes on one that takes `wanted`.
 ///
 /// # Errors
 /// The reason why not, for the leader.
 pub fn admit(
     agent: &AgentDescription,
     held: impl Iterator<Item = Taken>,
-    profile: &str,
     wanted: Taken,
 ) -> Result<(), Refusal> {
-    if profile != agent.profile {
-        return Err(Refusal::Profile { wanted: profile.to_owned(), has: agent.profile.clone() });
-    }
     let (mut used, mut sandboxes) = (Resources::default(), 0u32);
     for taken in held {
         used = used.plus(&taken.takes());
@@ -138,6 +155,7 @@ mod tests {
             name: "a".to_owned(),
             architecture: "x86_64".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: None,
             resources,
             fuel_per_second: 1,
             version: "0".to_owned(),
@@ -151,7 +169,7 @@ mod tests {
     /// What is said of a lease of 1,000 tasks beside one that is held.
     fn said(has: Resources, held: Taken, slots: u32, each: Resources) -> Option<String> {
         let wanted = taken(slots, 1_000, each);
-        let admitted = admit(&agent(has), [held].into_iter(), "weir-1", wanted);
+        let admitted = admit(&agent(has), [held].into_iter(), wanted);
         admitted.err().map(|refusal| refusal.to_string())
     }
 
@@ -188,7 +206,6 @@ mod tests {
         let one = admit(
             &agent(resources(1_000, 1, 0)),
             std::iter::empty(),
-            "weir-1",
             taken(4, 1, resources(1_000, 1, 0)),
         );
         assert_eq!(one, Ok(()));
@@ -209,13 +226,5 @@ mod tests {
         assert_eq!(said(has.clone(), held.clone(), 1, resources(10, 0, 0)), None);
         let said = said(has, held, 2, resources(10, 0, 0)).expect("one too many");
         assert!(said.ends_with("1 of 10000 sandboxes are free"), "{said}");
-    }
-
-    #[test]
-    fn another_profile_is_refused_by_name() {
-        let wanted = taken(1, 1, resources(10, 0, 0));
-        let refused = admit(&agent(resources(10, 1, 0)), std::iter::empty(), "weir-2", wanted);
-        let said = refused.expect_err("it does not run that").to_string();
-        assert_eq!(said, "the lease is for profile \"weir-2\", and this agent runs \"weir-1\"");
     }
 }

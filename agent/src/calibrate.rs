@@ -3,7 +3,8 @@
 //!
 //! Shares and quotas are in fuel, so a slow machine must say that it is slow. The loop measured
 //! here mixes arithmetic, memory and branches; real guests burn within a factor of two of it. The
-//! figure goes to the leader; when it is taken again is up to the `session`.
+//! figure goes to the leader, and to the sandbox for tasks whose time counts; when it is taken again is
+//! up to the `session`.
 
 use std::{
     sync::{
@@ -47,7 +48,7 @@ impl Calibrator {
     /// # Errors
     /// `Loop` when the engine does not work on this machine.
     pub fn new(sandbox: Arc<Sandbox>) -> Result<Calibrator, CalibrateError> {
-        let module = Module::new(sandbox.engine(), LOOP).map_err(CalibrateError::Loop)?;
+        let module = Module::new(sandbox.by_fuel().engine(), LOOP).map_err(CalibrateError::Loop)?;
         Ok(Calibrator { sandbox, module })
     }
 
@@ -57,12 +58,14 @@ impl Calibrator {
     /// # Errors
     /// `Loop` when the engine does not work on this machine.
     pub fn fuel_per_second(&self) -> Result<u64, CalibrateError> {
-        self.measure(|| true).map_err(CalibrateError::Loop)
+        let figure = self.measure(|| true).map_err(CalibrateError::Loop)?;
+        self.sandbox.measured(figure);
+        Ok(figure)
     }
 
     /// Measures for as long as the figure is wanted, a few milliseconds at a time.
     fn measure(&self, is_wanted: impl Fn() -> bool) -> wasmtime::Result<u64> {
-        let mut store = Store::new(self.sandbox.engine(), ());
+        let mut store = Store::new(self.sandbox.by_fuel().engine(), ());
         // No yields: this is a plain call, on a thread that has nothing else to do.
         store.set_fuel(u64::MAX)?;
         let instance = wasmtime::Instance::new(&mut store, &self.module, &[])?;
@@ -105,7 +108,9 @@ impl Recalibrator {
             let figure = measured.inspect_err(|error| {
                 tracing::warn!(error = format!("{error:#}"), "cannot measure this machine again");
             });
-            figure.ok().filter(|_| wanted.load(Ordering::Relaxed))
+            let figure = figure.ok().filter(|_| wanted.load(Ordering::Relaxed))?;
+            calibrator.sandbox.measured(figure);
+            Some(figure)
         });
         self.running = Some(Running { is_wanted, measuring });
     }

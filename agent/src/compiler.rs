@@ -18,6 +18,7 @@ use std::{ffi::OsString, fs::File, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use wasmtime::Engine;
+use weir_proto::metering::Metering;
 
 use self::{
     limits::CompileLimits,
@@ -115,7 +116,7 @@ pub enum CompilerError {
     Panicked,
 }
 
-/// Compiles modules for the engines of one fingerprint.
+/// Compiles modules for an agent's engines.
 #[derive(Debug)]
 pub struct Compiler {
     config: CompilerConfig,
@@ -141,13 +142,14 @@ impl Compiler {
         self.turns.take(urgency).await
     }
 
-    /// Compiles a module for `engine` and appends the code to `output`, whose position is at its
+    /// Compiles a module for `engine`, whose tasks are metered so, and appends the code to `output`, whose position is at its
     /// end. Drop the future to stop it.
     ///
     /// # Errors
     /// Whatever the world does to the process; the output then holds anything.
     pub async fn compile(
         &self,
+        metering: Metering,
         engine: &Engine,
         bytes: Bytes,
         output: &File,
@@ -162,7 +164,8 @@ impl Compiler {
                     program,
                     args,
                     limits: self.config.limits,
-                    fingerprint: profile::fingerprint(engine),
+                    metering,
+                    fingerprint: profile::fingerprint(metering, engine),
                     threads: self.config.cores.max(1),
                 };
                 in_child(&command, &bytes, output).await

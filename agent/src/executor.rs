@@ -46,7 +46,11 @@ use self::{
     prepare::Prepared,
     queue::RunQueue,
 };
-use crate::{data::TaskData, modules::ModuleCache, sandbox::Sandbox};
+use crate::{
+    data::TaskData,
+    modules::{ModuleCache, ModuleKey},
+    sandbox::Sandbox,
+};
 
 /// Most lanes that fetch and lay out inputs at once; how many compile is the compiler's affair.
 const MAX_PREPARING: usize = 8;
@@ -255,7 +259,7 @@ impl Executor {
             let (step, since) = match lane.prepares()? {
                 Since::Inputs(since) => (PrepareStep::Inputs, since),
                 Since::Module(since) => {
-                    let told = self.shared.modules.step(lane.spec.module);
+                    let told = self.shared.modules.step(ModuleKey::of(&lane.spec));
                     told.unwrap_or((PrepareStep::Module, since))
                 }
             };

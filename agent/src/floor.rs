@@ -16,7 +16,7 @@ use wasmtime_wasi::{
     p1::{self, WasiP1Ctx},
     p2::pipe::MemoryOutputPipe,
 };
-use weir_proto::limits::Limits;
+use weir_proto::{limits::Limits, metering::Metering};
 
 use crate::{
     pool::Layout,
@@ -61,7 +61,8 @@ pub fn floor_tasks_per_s(
     count: u64,
 ) -> Result<f64, FloorError> {
     let workers = workers.max(1);
-    let engine = profile::engine(Layout::of(workers as u32)).map_err(FloorError::Engine)?;
+    let engine =
+        profile::engine(Metering::Fuel, Layout::of(workers as u32)).map_err(FloorError::Engine)?;
     let pre = connect(&engine, module).map_err(FloorError::Module)?;
     let each = count.div_ceil(workers as u64).max(1);
     let start = Barrier::new(workers);

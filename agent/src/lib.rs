@@ -72,7 +72,7 @@ use crate::{
     link::Link,
     machine::Machine,
     modules::{ModuleCache, ModuleError},
-    pool::{Layout, LayoutError},
+    pool::{LayoutError, Pools},
     precompile::Precompiler,
     remote_data::RemoteData,
     sandbox::{Sandbox, SandboxError},
@@ -191,8 +191,8 @@ impl Agent {
             countables: config.countables,
         };
         machine::raise_files();
-        let pool = Layout::new(&resources, &Machine::this())?;
-        let sandbox = Arc::new(Sandbox::laid_out(pool)?);
+        let pools = Pools::new(&resources, &Machine::this())?;
+        let sandbox = Arc::new(Sandbox::laid_out(pools)?);
         let modules = Arc::new(ModuleCache::open_bounded(
             path.join("modules"),
             config.module_cache_bytes,
@@ -206,6 +206,7 @@ impl Agent {
             name: config.name,
             architecture: std::env::consts::ARCH.to_owned(),
             profile: profile::PROFILE.to_owned(),
+            epoch_profile: pools.epoch.map(|_| profile::EPOCH_PROFILE.to_owned()),
             resources,
             fuel_per_second: calibrator.fuel_per_second()?,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -23,6 +23,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use weir_proto::{digest::Digest, lease::PrepareStep};
 
 pub(crate) use self::file::Loaded;
+pub use self::known::ModuleKey;
 use self::{
     disk::Disk,
     file::NewFile,
@@ -31,7 +32,7 @@ use self::{
 use crate::{
     compiler::{Compiled, Compiler, CompilerConfig, CompilerError, Turn, Urgency, bounded},
     data::DataError,
-    sandbox::{Guest, Sandbox},
+    sandbox::{Guest, Runner, Sandbox, SandboxError},
 };
 
 /// A module or component that can be run at once.
@@ -59,6 +60,9 @@ pub enum ModuleError {
     /// It could not be compiled, whatever it is.
     #[error(transparent)]
     Compiler(#[from] CompilerError),
+    /// What it is compiled for could not be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The cache's directory could not be used.
     #[error("cannot use {path} for compiled modules", path = path.display())]
     Disk {
@@ -92,7 +96,7 @@ pub enum Refusal {
     },
 }
 
-/// Modules by digest, for one sandbox.
+/// Modules by digest and by how they are metered, for one sandbox.
 pub struct ModuleCache {
     sandbox: Arc<Sandbox>,
     compiler: Compiler,
@@ -128,7 +132,7 @@ impl ModuleCache {
     ) -> Result<ModuleCache, ModuleError> {
         let dir = dir.into();
         let disk = make_private_dir(&dir)
-            .and_then(|()| Disk::open(dir.clone(), most_bytes, sandbox.fingerprint()))
+            .and_then(|()| Disk::open(dir.clone(), most_bytes, &sandbox))
             .map_err(|source| ModuleError::Disk { path: dir, source })?;
         Ok(ModuleCache {
             compiler: Compiler::new(compiler),
@@ -138,7 +142,7 @@ impl ModuleCache {
         })
     }
 
-    /// The module with a digest. `fetch` is awaited only where it is compiled neither in memory nor
+    /// A module, compiled for tasks that are metered as it says. `fetch` is awaited only where it is compiled neither in memory nor
     /// on disk; however many ask at once, one compiles and the others wait. Should that one be
     /// dropped, its compiler is stopped and another of them begins again.
     ///
@@ -146,13 +150,13 @@ impl ModuleCache {
     /// `Refused` for ever; the others until the world is well again.
     pub async fn get<F>(
         &self,
-        digest: Digest,
+        module: ModuleKey,
         fetch: impl FnOnce() -> F,
     ) -> Result<Arc<ReadyModule>, ModuleError>
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
-        self.get_by(digest, Urgency::Now, fetch).await
+        self.get_by(module, Urgency::Now, fetch).await
     }
 
     /// As `get`, where no tasks wait for it yet: it is compiled when nobody who has tasks wants to
@@ -162,47 +166,48 @@ impl ModuleCache {
     /// As of `get`.
     pub async fn get_ahead<F>(
         &self,
-        digest: Digest,
+        module: ModuleKey,
         fetch: impl FnOnce() -> F,
     ) -> Result<Arc<ReadyModule>, ModuleError>
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
-        self.get_by(digest, Urgency::Ahead, fetch).await
+        self.get_by(module, Urgency::Ahead, fetch).await
     }
 
     async fn get_by<F>(
         &self,
-        digest: Digest,
+        module: ModuleKey,
         urgency: Urgency,
         fetch: impl FnOnce() -> F,
     ) -> Result<Arc<ReadyModule>, ModuleError>
     where
         F: Future<Output = Result<Bytes, DataError>>,
     {
-        let (place, mark_due) = self.known.place(digest);
+        self.sandbox.fingerprint(module.metering)?;
+        let (place, mark_due) = self.known.place(module);
         if mark_due {
-            let path = self.disk.path(digest);
+            let path = self.disk.path(module);
             // Nobody waits for it: it ends by itself, and how it ends changes nothing.
             tokio::task::spawn_blocking(move || disk::mark_used(&path));
         }
         if urgency == Urgency::Now {
             place.wanted.notify_one();
         }
-        let make = || self.make(&place, digest, urgency, fetch);
+        let make = || self.make(&place, module, urgency, fetch);
         let verdict = place.verdict.get_or_try_init(make).await?;
         Ok(verdict.clone()?)
     }
 
     /// What is done for a module now, and since when; nothing once it is known what it is.
-    pub(crate) fn step(&self, digest: Digest) -> Option<(PrepareStep, Instant)> {
-        self.known.step(digest)
+    pub(crate) fn step(&self, module: ModuleKey) -> Option<(PrepareStep, Instant)> {
+        self.known.step(module)
     }
 
     async fn make<F>(
         &self,
         place: &Place,
-        digest: Digest,
+        module: ModuleKey,
         urgency: Urgency,
         fetch: impl FnOnce() -> F,
     ) -> Result<Verdict, ModuleError>
@@ -210,13 +215,14 @@ impl ModuleCache {
         F: Future<Output = Result<Bytes, DataError>>,
     {
         let maker = place.maker();
-        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(digest));
-        let kept = on_blocking_thread(digest, move || {
-            let loaded = file::load(sandbox.engine(), &path)?;
+        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(module));
+        let kept = on_blocking_thread(module.digest, move || {
+            let runner = sandbox.runner(module.metering)?;
+            let Some(loaded) = file::load(runner.engine(), &path) else { return Ok(None) };
             disk::mark_used(&path);
-            Some(connect(&sandbox, &loaded))
+            Ok::<_, SandboxError>(Some(connect(runner, &loaded)))
         });
-        if let Some(verdict) = kept.await? {
+        if let Some(verdict) = kept.await?? {
             return Ok(verdict);
         }
         // The turn comes before the bytes: they are in memory for as many as compile, and no more.
@@ -225,7 +231,7 @@ impl ModuleCache {
         maker.begins(PrepareStep::Module);
         let bytes = fetch().await?;
         maker.begins(PrepareStep::Compile);
-        self.compile(digest, bytes).await
+        self.compile(module, bytes).await
     }
 
     async fn turn(&self, place: &Place, urgency: Urgency) -> Turn {
@@ -238,19 +244,25 @@ impl ModuleCache {
         self.compiler.turn(Urgency::Now).await
     }
 
-    async fn compile(&self, digest: Digest, bytes: Bytes) -> Result<Verdict, ModuleError> {
+    async fn compile(&self, module: ModuleKey, bytes: Bytes) -> Result<Verdict, ModuleError> {
+        let ModuleKey { digest, metering } = module;
         let disk = |source| ModuleError::Disk { path: self.disk.dir().to_owned(), source };
         let dir = self.disk.dir().to_owned();
         let new = on_blocking_thread(digest, move || NewFile::make(&dir)).await?.map_err(disk)?;
-        let compiled = self.compiler.compile(self.sandbox.engine(), bytes, new.file()).await?;
+        // It is there: whether the code is kept already was looked up with it.
+        let engine = self.sandbox.runner(metering)?.engine();
+        let compiled = self.compiler.compile(metering, engine, bytes, new.file()).await?;
         match compiled {
             Compiled::Refused { reason } => return Ok(Err(Refusal::Invalid { reason })),
             Compiled::OverLimit { reason } => return Ok(Err(Refusal::CompileLimit { reason })),
             Compiled::Done => {}
         }
-        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(digest));
-        let finished = on_blocking_thread(digest, move || finish(&sandbox, new, &path));
-        let (verdict, kept_bytes) = finished.await?.map_err(disk)?;
+        let (sandbox, path) = (self.sandbox.clone(), self.disk.path(module));
+        let finished = on_blocking_thread(digest, move || {
+            let runner = sandbox.runner(metering)?;
+            Ok::<_, SandboxError>(finish(runner, new, &path))
+        });
+        let (verdict, kept_bytes) = finished.await??.map_err(disk)?;
         let (disk, known) = (self.disk.clone(), self.known.clone());
         let sweep = move || disk.added(kept_bytes, |module| known.forget(module));
         on_blocking_thread(digest, sweep).await?;
@@ -266,20 +278,20 @@ async fn on_blocking_thread<T: Send + 'static>(
 }
 
 /// Loads what was compiled, and keeps the file if the module can run; with the bytes kept.
-fn finish(sandbox: &Sandbox, new: NewFile, path: &Path) -> io::Result<(Verdict, u64)> {
+fn finish(runner: &Runner, new: NewFile, path: &Path) -> io::Result<(Verdict, u64)> {
     let new = new.seal()?;
     // The pool of instances has limits of its own, which the compiler does not know.
-    let verdict = match new.load(sandbox.engine()) {
-        Ok(loaded) => connect(sandbox, &loaded),
+    let verdict = match new.load(runner.engine()) {
+        Ok(loaded) => connect(runner, &loaded),
         Err(error) => Err(Refusal::Invalid { reason: bounded(format!("{error:#}")) }),
     };
     let kept_bytes = if verdict.is_ok() { new.keep(path)? } else { 0 };
     Ok((verdict, kept_bytes))
 }
 
-fn connect(sandbox: &Sandbox, loaded: &Loaded) -> Verdict {
+fn connect(runner: &Runner, loaded: &Loaded) -> Verdict {
     let invalid = |reason| Refusal::Invalid { reason: bounded(reason) };
-    sandbox.connect(loaded).map(Arc::new).map_err(invalid)
+    runner.connect(loaded).map(Arc::new).map_err(invalid)
 }
 
 fn make_private_dir(dir: &Path) -> io::Result<()> {

@@ -24,6 +24,10 @@ use crate::{
 /// Most sandboxes of one agent: as many as fit where Linux allows its usual 65,530 mappings.
 pub const MAX_SANDBOXES: u32 = 10_000;
 
+/// Most of them whose tasks are metered by epochs. Such tasks compute, so there are rarely more at once
+/// than cores; more than these wait for one another.
+pub const MAX_EPOCH_SANDBOXES: u32 = 1_000;
+
 /// What a sandbox takes at most beside the guest's own pages, as long as the guest does not call
 /// deeply: two to four pages of stack, page tables, and what the agent knows of it. Measured: 40 KiB.
 pub const SANDBOX_BYTES: u64 = 100 << 10;
@@ -72,43 +76,89 @@ pub struct Layout {
     pub kept_bytes: u64,
 }
 
-impl Layout {
-    /// The pool of an agent that offers `resources` on a machine: a sandbox for every task that can
-    /// be leased to it at once, as many again for those that are paused, and twice as many memories;
-    /// both less where the machine has no room for that.
+/// The pools of an agent: each profile has an engine of its own, and each engine its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pools {
+    /// Of tasks that are metered by fuel.
+    pub fuel: Layout,
+    /// Of those metered by epochs, where there is room for it. No address is reserved for it before
+    /// the first of them comes.
+    pub epoch: Option<Layout>,
+}
+
+impl Pools {
+    /// The pools of an agent that offers `resources` on a machine. By fuel, a sandbox for every task
+    /// that can be leased to it at once, as many again for those that are paused, and twice as many
+    /// memories; both less where the machine has no room for that. By epochs, a sandbox with a memory
+    /// for every task that can be leased, up to `MAX_EPOCH_SANDBOXES`, and fewer where the machine has
+    /// no room beside what can be leased by fuel.
     ///
     /// # Errors
-    /// When there is no room for what can be leased; the error tells what there is too little of.
-    pub fn new(resources: &Resources, machine: &Machine) -> Result<Layout, LayoutError> {
+    /// When there is no room for what can be leased by fuel; the error tells what there is too little
+    /// of.
+    pub fn new(resources: &Resources, machine: &Machine) -> Result<Pools, LayoutError> {
         let least = (resources.cpu_millis / MIN_CPU_MILLIS).clamp(1, MAX_SANDBOXES);
-        let mut sandboxes = least.saturating_mul(2).min(MAX_SANDBOXES);
-        let budgets = Budget::all(resources, machine);
+        let mut budgets = Budget::all(resources, machine);
+        let mut by_epochs = least.min(MAX_EPOCH_SANDBOXES);
         for budget in &budgets {
-            let most = budget.most_sandboxes();
-            if most < u64::from(least) {
+            let Some(spare) = budget.most_sandboxes().checked_sub(u64::from(least)) else {
                 return Err(budget.refusal(least));
-            }
-            sandboxes = sandboxes.min(u32::try_from(most).unwrap_or(u32::MAX));
+            };
+            by_epochs = by_epochs.min(u32::try_from(spare).unwrap_or(u32::MAX));
+        }
+        // No module can define more memories than the pool has.
+        if by_epochs < MAX_MEMORIES_PER_MODULE {
+            by_epochs = 0;
+        }
+        budgets.iter_mut().for_each(|budget| budget.take(by_epochs));
+        let epoch = (by_epochs > 0).then(|| Layout::with(by_epochs, by_epochs));
+        Ok(Pools { fuel: Layout::within(least, &budgets), epoch }.keeping(machine.memory_bytes))
+    }
+
+    /// Pools of so many sandboxes each, 1 to `MAX_SANDBOXES`, wherever they are.
+    pub(crate) fn of(sandboxes: u32) -> Pools {
+        let pool = Layout::of(sandboxes);
+        Pools { fuel: pool, epoch: Some(pool) }
+    }
+
+    /// Together they keep no more than a part of the machine's memory.
+    fn keeping(mut self, memory_bytes: Option<u64>) -> Pools {
+        let pools = || [self.fuel].into_iter().chain(self.epoch);
+        let slots: u64 =
+            pools().map(|pool| u64::from(pool.memories) + u64::from(pool.tables)).sum();
+        let part = memory_bytes.map_or(u64::MAX, |bytes| bytes / KEPT_PART / slots);
+        self.fuel.kept_bytes = self.fuel.kept_bytes.min(part);
+        if let Some(epoch) = &mut self.epoch {
+            epoch.kept_bytes = epoch.kept_bytes.min(part);
+        }
+        self
+    }
+}
+
+impl Layout {
+    /// At least so many sandboxes, and up to twice as many, as the budgets allow.
+    fn within(least: u32, budgets: &[Budget]) -> Layout {
+        let mut sandboxes = least.saturating_mul(2).min(MAX_SANDBOXES);
+        for budget in budgets {
+            sandboxes = sandboxes.min(u32::try_from(budget.most_sandboxes()).unwrap_or(u32::MAX));
         }
         let mut memories = usual_memories(sandboxes);
-        for budget in &budgets {
+        for budget in budgets {
             let most = u32::try_from(budget.most_memories(sandboxes)).unwrap_or(u32::MAX);
             memories = memories.min(most);
         }
-        Ok(Layout::with(sandboxes, memories, machine.memory_bytes))
+        Layout::with(sandboxes, memories)
     }
 
     /// A pool of so many sandboxes, 1 to `MAX_SANDBOXES`, wherever it is.
     pub(crate) fn of(sandboxes: u32) -> Layout {
         let sandboxes = sandboxes.clamp(1, MAX_SANDBOXES);
-        Layout::with(sandboxes, usual_memories(sandboxes).min(MAX_SANDBOXES), None)
+        Layout::with(sandboxes, usual_memories(sandboxes).min(MAX_SANDBOXES))
     }
 
-    fn with(sandboxes: u32, memories: u32, memory_bytes: Option<u64>) -> Layout {
+    fn with(sandboxes: u32, memories: u32) -> Layout {
         let tables = memories.saturating_mul(TABLES_PER_MEMORY).max(MAX_TABLES_PER_COMPONENT);
-        let slots = u64::from(memories) + u64::from(tables);
-        let part = memory_bytes.map_or(u64::MAX, |bytes| bytes / KEPT_PART / slots);
-        Layout { sandboxes, memories, tables, kept_bytes: part.min(MAX_KEPT_BYTES) }
+        Layout { sandboxes, memories, tables, kept_bytes: MAX_KEPT_BYTES }
     }
 
     /// The pool as Wasmtime makes it. What one module may be does not depend on the layout: an agent
@@ -201,6 +251,11 @@ impl Budget {
     fn most_memories(&self, sandboxes: u32) -> u64 {
         let taken = self.rest.saturating_add(self.stack * u64::from(sandboxes));
         self.there.saturating_sub(taken).checked_div(self.memory).unwrap_or(u64::MAX)
+    }
+
+    /// So many sandboxes, with a memory each, are another pool's.
+    fn take(&mut self, sandboxes: u32) {
+        self.rest = self.rest.saturating_add((self.stack + self.memory) * u64::from(sandboxes));
     }
 
     fn refusal(&self, sandboxes: u32) -> LayoutError {

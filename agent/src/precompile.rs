@@ -5,11 +5,11 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use tokio::task::JoinHandle;
-use weir_proto::{agent::Precompiled, digest::Digest, id::Namespace};
+use weir_proto::{agent::Precompiled, id::Namespace};
 
 use crate::{
     data::{TaskData, chain},
-    modules::{ModuleCache, ModuleError},
+    modules::{ModuleCache, ModuleError, ModuleKey},
 };
 
 /// Most modules that wait to be compiled; more are refused.
@@ -19,15 +19,15 @@ const MAX_WAITING: usize = 256;
 pub(crate) struct Precompiler {
     modules: Arc<ModuleCache>,
     data: Arc<dyn TaskData>,
-    waiting: VecDeque<(Namespace, Digest)>,
+    waiting: VecDeque<(Namespace, ModuleKey)>,
     compiling: Option<Compiling>,
     /// Answers that are known without compiling.
-    answers: VecDeque<(Digest, Precompiled)>,
+    answers: VecDeque<(ModuleKey, Precompiled)>,
 }
 
 /// A module that is compiled now; stopped when dropped.
 struct Compiling {
-    module: Digest,
+    module: ModuleKey,
     running: JoinHandle<Precompiled>,
 }
 
@@ -43,7 +43,7 @@ impl Precompiler {
     }
 
     /// Takes a module on. One that waits already, or is compiled now, is answered once.
-    pub(crate) fn ask(&mut self, namespace: Namespace, module: Digest) {
+    pub(crate) fn ask(&mut self, namespace: Namespace, module: ModuleKey) {
         let is_compiled = self.compiling.as_ref().is_some_and(|now| now.module == module);
         if is_compiled || self.waiting.iter().any(|(_, waiting)| *waiting == module) {
             return;
@@ -57,7 +57,7 @@ impl Precompiler {
     }
 
     /// The next answer; never, while there is nothing to compile. May be dropped and called again.
-    pub(crate) async fn next(&mut self) -> (Digest, Precompiled) {
+    pub(crate) async fn next(&mut self) -> (ModuleKey, Precompiled) {
         if let Some(answer) = self.answers.pop_front() {
             return answer;
         }
@@ -77,7 +77,7 @@ impl Precompiler {
         let Some((namespace, module)) = self.waiting.pop_front() else { return };
         let (modules, data) = (self.modules.clone(), self.data.clone());
         let running = tokio::spawn(async move {
-            let got = modules.get_ahead(module, || data.get(&namespace, module)).await;
+            let got = modules.get_ahead(module, || data.get(&namespace, module.digest)).await;
             match got {
                 Ok(_) => Precompiled::Ready,
                 Err(ModuleError::Refused(refusal)) => {
@@ -98,6 +98,8 @@ impl Drop for Compiling {
 
 #[cfg(test)]
 mod tests {
+    use weir_proto::{digest::Digest, metering::Metering};
+
     use super::*;
     use crate::{
         compiler::CompilerConfig,
@@ -112,16 +114,21 @@ mod tests {
         Precompiler::new(Arc::new(modules), data)
     }
 
+    fn by_fuel(digest: Digest) -> ModuleKey {
+        ModuleKey { digest, metering: Metering::Fuel }
+    }
+
     #[tokio::test]
     async fn each_module_is_answered_with_what_came_of_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let data = Arc::new(MemoryData::new());
-        let insert = |text: &str| data.insert(wat::parse_str(text).expect("it parses"));
+        let insert = |text: &str| by_fuel(data.insert(wat::parse_str(text).expect("it parses")));
         let good = insert("(module (func (export \"_start\")))");
         let bad = insert("(module)");
-        let missing = Digest::of(b"missing");
+        let missing = by_fuel(Digest::of(b"missing"));
         let mut precompiler = precompiler(dir.path(), data.clone());
-        for module in [good, bad, missing, good, bad] {
+        let by_epochs = ModuleKey { metering: Metering::Epoch, ..good };
+        for module in [good, bad, missing, good, bad, by_epochs] {
             precompiler.ask(Namespace::default_namespace(), module);
         }
         assert_eq!(precompiler.next().await, (good, Precompiled::Ready));
@@ -133,14 +140,15 @@ mod tests {
             panic!("it is not there")
         };
         assert_eq!(failed, missing);
-        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 1);
+        assert_eq!(precompiler.next().await, (by_epochs, Precompiled::Ready));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a directory").count(), 2);
     }
 
     #[tokio::test]
     async fn a_full_line_refuses_more_at_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut precompiler = precompiler(dir.path(), Arc::new(MemoryData::new()));
-        let module = |number: usize| Digest::of(&number.to_le_bytes());
+        let module = |number: usize| by_fuel(Digest::of(&number.to_le_bytes()));
         for number in 0..MAX_WAITING + 2 {
             precompiler.ask(Namespace::default_namespace(), module(number));
         }

@@ -1,4 +1,5 @@
-//! The profile `weir-1`: the pinned engine configuration under which fuel and results are defined.
+//! The profile `weir-1`: the pinned engine configuration under which fuel and results are defined; and
+//! `weir-1-epoch`, the same but that time is counted and not instructions.
 //!
 //! Every setting that could change what a guest computes or what it costs is written out here with
 //! its reason, whatever Wasmtime's default is today. How large the pool is depends on the machine:
@@ -11,23 +12,39 @@ use std::{
     hash::{Hash, Hasher},
     num::NonZeroUsize,
     sync::LazyLock,
+    time::Duration,
 };
 
 use wasmtime::{
     Collector, Config, Engine, InstanceAllocationStrategy, OperatorCost, OptLevel, Strategy,
     WasmBacktraceDetails,
 };
-use weir_proto::digest::Digest;
+use weir_proto::{digest::Digest, metering::Metering};
 
 pub use self::variant::{Allocation, Target, Variant};
 use crate::pool::Layout;
 
-/// The profile's name, as leases and agents carry it.
+/// The name of the profile of tasks that are metered by fuel, as leases and agents carry it.
 pub const PROFILE: &str = "weir-1";
+
+/// The name of that of tasks that are metered by epochs.
+pub const EPOCH_PROFILE: &str = "weir-1-epoch";
+
+/// The name of the profile of tasks that are metered so.
+pub fn name(metering: Metering) -> &'static str {
+    match metering {
+        Metering::Fuel => PROFILE,
+        Metering::Epoch => EPOCH_PROFILE,
+    }
+}
 
 /// Fuel between two yields of a guest: some 0.1 ms. Every 10 k doubles the time; 1 M costs nothing
 /// measurable.
 pub const QUANTUM_FUEL: u64 = 1_000_000;
+
+/// Time between two epochs, and so between two yields of a guest that is metered by them: five to ten
+/// of fuel's quanta. A thread wakes for each, so shorter ones would cost others more.
+pub const EPOCH: Duration = Duration::from_millis(1);
 
 /// When a pure task's clock begins, in nanoseconds since 1970: 2020-01-01T00:00:00Z. Every input and
 /// every file it makes is from then.
@@ -151,30 +168,30 @@ const WASM_STACK_BYTES: usize = 1 << 20;
 /// A guest's whole fiber stack: its own part and what host calls need on top.
 pub const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Makes an engine of this profile with a pool: all that agents may differ in, so that what a module
+/// Makes an engine of a profile with a pool: all that agents may differ in, so that what a module
 /// may be does not depend on where it runs.
 ///
 /// # Errors
 /// Whatever Wasmtime says when the host cannot do it, such as too little address space.
-pub fn engine(pool: Layout) -> wasmtime::Result<Engine> {
-    engine_of(Variant::default(), pool)
+pub fn engine(metering: Metering, pool: Layout) -> wasmtime::Result<Engine> {
+    engine_of(metering, Variant::default(), pool)
 }
 
 /// Makes an engine that runs guests in another way than agents do, with the same results.
 ///
 /// # Errors
 /// As of `engine`, and when Wasmtime cannot compile for what the variant asks for.
-pub fn engine_of(variant: Variant, pool: Layout) -> wasmtime::Result<Engine> {
-    variant.engine(pool)
+pub fn engine_of(metering: Metering, variant: Variant, pool: Layout) -> wasmtime::Result<Engine> {
+    variant.engine(metering, pool)
 }
 
-/// Makes an engine that compiles for every engine of this profile and has no pool: it never runs
+/// Makes an engine that compiles for every engine of a profile and has no pool: it never runs
 /// anything, and a process with little address space can make it.
 ///
 /// # Errors
 /// Whatever Wasmtime says when this machine's processor is not known to it.
-pub fn compiling_engine() -> wasmtime::Result<Engine> {
-    let mut config = config();
+pub fn compiling_engine(metering: Metering) -> wasmtime::Result<Engine> {
+    let mut config = config(metering);
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&config)
 }
@@ -185,34 +202,34 @@ pub fn compiling_engine() -> wasmtime::Result<Engine> {
 /// As of `engine`.
 #[cfg(test)]
 pub(crate) fn unmetered_engine(pool: Layout) -> wasmtime::Result<Engine> {
-    let mut config = config();
+    let mut config = config(Metering::Fuel);
     config.consume_fuel(false);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool.allocation()));
     Engine::new(&config)
 }
 
 /// All that compiled code depends on.
-fn config() -> Config {
+fn config(metering: Metering) -> Config {
     let mut config = Config::new();
-    code(&mut config);
+    code(&mut config, metering);
     features(&mut config);
     memory(&mut config);
     config
 }
 
 /// How code is made and stopped.
-fn code(config: &mut Config) {
+fn code(config: &mut Config, metering: Metering) {
     // Winch counts fuel differently.
     config.strategy(Strategy::Cranelift);
     config.cranelift_opt_level(OptLevel::Speed);
     // A NaN's bits would tell processors apart.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);
-    // Fuel is the currency of CPU, and by its yields every guest can be stopped. Epochs on top of
-    // it cost another 12 % in a tight loop and give nothing.
-    config.consume_fuel(true);
+    // By the yields of either every guest can be stopped. Fuel is the currency of CPU; epochs on top
+    // of it cost another 12 % in a tight loop and give nothing.
+    config.consume_fuel(metering == Metering::Fuel);
     config.operator_cost(operator_cost());
-    config.epoch_interruption(false);
+    config.epoch_interruption(metering == Metering::Epoch);
     config.max_wasm_stack(WASM_STACK_BYTES);
     config.async_stack_size(FIBER_STACK_BYTES);
     // A stack is never read before it is written; zeroing it would cost a system call per task.
@@ -282,46 +299,66 @@ fn memory(config: &mut Config) {
 
 /// Everything that defines what a guest computes and what it costs, as text: the engine's settings,
 /// as Wasmtime itself lists them, and what is ours. The same on every machine.
-pub fn definition() -> String {
-    let mut text = format!("{PROFILE}\nquantum {QUANTUM_FUEL} fuel\n");
-    let _ = writeln!(text, "clock from {CLOCK_ORIGIN_NS} ns, {FUEL_PER_NANOSECOND} fuel a ns");
-    let _ = writeln!(text, "clock resolution {CLOCK_RESOLUTION_NS} ns");
-    for (name, fuel) in price::ALL {
-        let _ = writeln!(text, "{name} costs {fuel} fuel");
+pub fn definition(metering: Metering) -> String {
+    let mut text = format!("{}\n", name(metering));
+    match metering {
+        Metering::Fuel => {
+            let _ = writeln!(text, "quantum {QUANTUM_FUEL} fuel");
+            clocks(&mut text);
+            prices(&mut text);
+        }
+        // What host calls cost is the time that they take.
+        Metering::Epoch => {
+            let _ = writeln!(text, "epochs of {} ns", EPOCH.as_nanos());
+            clocks(&mut text);
+        }
     }
-    let _ = writeln!(text, "{} copied bytes cost {} fuel", 1000, price::copied(1000));
-    let _ = writeln!(text, "{} transferred bytes cost {} fuel", 1000, price::transferred(1000));
-    let _ = writeln!(text, "{} random bytes cost {} fuel", 1000, price::random(1000));
     let _ = writeln!(text, "a table has at most {MAX_TABLE_ELEMENTS} elements");
     // Wasmtime does not list it.
     let _ = writeln!(text, "an image may be mostly empty up to {MAX_SPARSE_IMAGE_BYTES} bytes");
-    let mut config = Config::new();
-    code(&mut config);
-    features(&mut config);
-    memory(&mut config);
     // Sorted, for some of Wasmtime's settings are in a map that has no order.
-    let settings = format!("{config:#?}");
+    let settings = format!("{:#?}", config(metering));
     let mut settings: Vec<&str> = settings.lines().map(str::trim).collect();
     settings.sort_unstable();
     settings.retain(|line| line.contains(char::is_alphanumeric));
     text + &settings.join("\n") + "\n"
 }
 
+fn clocks(text: &mut String) {
+    let _ = writeln!(text, "clock from {CLOCK_ORIGIN_NS} ns, {FUEL_PER_NANOSECOND} fuel a ns");
+    let _ = writeln!(text, "clock resolution {CLOCK_RESOLUTION_NS} ns");
+}
+
+fn prices(text: &mut String) {
+    for (name, fuel) in price::ALL {
+        let _ = writeln!(text, "{name} costs {fuel} fuel");
+    }
+    let _ = writeln!(text, "{} copied bytes cost {} fuel", 1000, price::copied(1000));
+    let _ = writeln!(text, "{} transferred bytes cost {} fuel", 1000, price::transferred(1000));
+    let _ = writeln!(text, "{} random bytes cost {} fuel", 1000, price::random(1000));
+}
+
 /// The digest of the definition: part of program keys, and of compiled modules' names.
-pub fn digest() -> Digest {
-    static DIGEST: LazyLock<Digest> = LazyLock::new(|| Digest::of(definition().as_bytes()));
-    *DIGEST
+pub fn digest(metering: Metering) -> Digest {
+    static FUEL: LazyLock<Digest> =
+        LazyLock::new(|| Digest::of(definition(Metering::Fuel).as_bytes()));
+    static EPOCH: LazyLock<Digest> =
+        LazyLock::new(|| Digest::of(definition(Metering::Epoch).as_bytes()));
+    match metering {
+        Metering::Fuel => *FUEL,
+        Metering::Epoch => *EPOCH,
+    }
 }
 
 /// A name for everything that compiled code depends on: Wasmtime's version, the processor's
-/// features and this profile. Compiled modules are kept under it, so a file made by another build
-/// is never loaded.
-pub fn fingerprint(engine: &Engine) -> String {
+/// features and the profile. Compiled modules are kept under it, so a file made by another build
+/// or for another profile is never loaded.
+pub fn fingerprint(metering: Metering, engine: &Engine) -> String {
     let mut hasher = DigestHasher(blake3::Hasher::new());
-    (digest().0, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    (digest(metering).0, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let hash = hasher.0.finalize();
-    hash.as_bytes()[..8].iter().fold(format!("{PROFILE}-"), |mut name, byte| {
+    hash.as_bytes()[..8].iter().fold(format!("{}-", name(metering)), |mut name, byte| {
         let _ = write!(name, "{byte:02x}");
         name
     })
@@ -349,47 +386,74 @@ mod tests {
     use super::*;
 
     fn small_engine() -> Engine {
-        engine(Layout::of(2)).expect("an engine")
+        engine(Metering::Fuel, Layout::of(2)).expect("an engine")
     }
 
     #[test]
-    fn the_profile_is_the_one_that_keys_were_made_with() {
-        let path = "src/profile.golden";
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(path, definition()).expect("written");
+    fn the_profiles_are_the_ones_that_keys_were_made_with() {
+        for (metering, path) in
+            [(Metering::Fuel, "src/profile.golden"), (Metering::Epoch, "src/profile/epoch.golden")]
+        {
+            let definition = definition(metering);
+            if std::env::var_os("UPDATE").is_some() {
+                std::fs::write(path, &definition).expect("written");
+            }
+            let golden = std::fs::read_to_string(path).expect("a file");
+            assert_eq!(
+                definition, golden,
+                "a change here is another profile: what was memoised under this one must not be \
+                 found. Run with UPDATE=1 as long as nothing is released"
+            );
         }
-        let golden = std::fs::read_to_string(path).expect("a file");
-        assert_eq!(
-            definition(),
-            golden,
-            "a change here is another profile: what was memoised under this one must not be \
-             found. Run with UPDATE=1 as long as nothing is released"
-        );
+    }
+
+    #[test]
+    fn profiles_differ_in_how_they_meter_and_in_nothing_else_that_a_guest_notices() {
+        let lines =
+            |metering| -> Vec<String> { definition(metering).lines().map(str::to_owned).collect() };
+        let (fuel, epoch) = (lines(Metering::Fuel), lines(Metering::Epoch));
+        let only_epoch: Vec<&String> = epoch.iter().filter(|line| !fuel.contains(line)).collect();
+        assert_eq!(only_epoch.len(), 4, "its name, its quantum, and two settings: {only_epoch:?}");
+        assert_ne!(digest(Metering::Fuel), digest(Metering::Epoch));
     }
 
     #[test]
     fn the_fingerprint_is_the_same_for_equal_engines_of_any_size() {
-        let large = engine(Layout::of(9)).expect("an engine");
-        assert_eq!(fingerprint(&small_engine()), fingerprint(&large));
-        assert!(fingerprint(&large).starts_with("weir-1-"));
+        for (metering, prefix) in [(Metering::Fuel, "weir-1-"), (Metering::Epoch, "weir-1-epoch-")]
+        {
+            let of = |sandboxes| {
+                let engine = engine(metering, Layout::of(sandboxes)).expect("an engine");
+                fingerprint(metering, &engine)
+            };
+            assert_eq!(of(2), of(9));
+            let hash = of(2).strip_prefix(prefix).map(str::len);
+            assert_eq!(hash, Some(16));
+        }
     }
 
     #[test]
     fn what_the_compiling_engine_makes_the_running_one_loads() {
-        let (compiling, running) = (compiling_engine().expect("an engine"), small_engine());
         let text = "(module (memory 1) (data (i32.const 0) \"x\") (table 1 funcref)
             (type (struct (field i32)))
             (func (export \"_start\") (drop (struct.new_default 0)) (memory.fill
                 (i32.const 0) (i32.const 0) (i32.const 0))))";
-        let compiled = compiling.precompile_module(&wat::parse_str(text).unwrap()).unwrap();
-        assert_eq!(fingerprint(&compiling), fingerprint(&running));
-        // SAFETY: the bytes come from `precompile_module` in the line above.
-        let module = unsafe { Module::deserialize(&running, &compiled) }.expect("it loads");
-        let mut store = wasmtime::Store::new(&running, ());
-        store.set_fuel(1_000_000).unwrap();
-        let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("an instance");
-        let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
-        start.call(&mut store, ()).expect("it runs");
+        let bytes = wat::parse_str(text).unwrap();
+        for metering in Metering::ALL {
+            let compiling = compiling_engine(metering).expect("an engine");
+            let running = engine(metering, Layout::of(2)).expect("an engine");
+            let compiled = compiling.precompile_module(&bytes).unwrap();
+            assert_eq!(fingerprint(metering, &compiling), fingerprint(metering, &running));
+            // SAFETY: the bytes come from `precompile_module` some lines above.
+            let module = unsafe { Module::deserialize(&running, &compiled) }.expect("it loads");
+            let mut store = wasmtime::Store::new(&running, ());
+            match metering {
+                Metering::Fuel => store.set_fuel(1_000_000).unwrap(),
+                Metering::Epoch => store.set_epoch_deadline(1),
+            }
+            let instance = wasmtime::Instance::new(&mut store, &module, &[]).expect("an instance");
+            let start = instance.get_typed_func::<(), ()>(&mut store, "_start").unwrap();
+            start.call(&mut store, ()).expect("it runs");
+        }
     }
 
     #[test]

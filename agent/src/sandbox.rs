@@ -2,8 +2,8 @@
 //!
 //! A guest gets its arguments, environment, stdin, two output streams, a file system of its own, a
 //! clock, random numbers that follow from its program key, and nothing else but what of the network it
-//! was granted: no path of this machine. Every host call is paid for in fuel. The module comes from `modules`; the next stop
-//! is the `executor`.
+//! was granted: no path of this machine. Every host call is paid for, in fuel or in the time that it takes, as its
+//! stage says. The module comes from `modules`; the next stop is the `executor`.
 
 mod clock;
 mod coredump;
@@ -17,7 +17,10 @@ mod meter;
 mod network;
 mod preview1;
 mod preview2;
+mod runner;
+mod spent;
 mod stdio;
+mod ticker;
 
 #[cfg(test)]
 mod fuzz;
@@ -28,18 +31,22 @@ use std::{
     collections::BTreeMap,
     io,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
 
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::{Engine, InstancePre, Linker, Store, component};
+use wasmtime::{InstancePre, Store};
 use wasmtime_wasi::{I32Exit, p2::bindings::CommandPre};
 use weir_proto::{
     capability::Capability,
     job::{Keep, StageSpec, TaskKind},
     manifest::Item,
+    metering::Metering,
     outcome::{Exceeded, Outcome, Trap, Usage},
     template::{Values, expand},
 };
@@ -54,8 +61,13 @@ use self::{
     network::Network,
     preview1::{Descriptors, Listing},
     preview2::Resources,
+    runner::LazyRunner,
+    spent::Spent,
+    ticker::Ticker,
 };
-pub(crate) use self::{ending::bounded, gauge::Gauge, guest::Guest, limiter::MemoryLimiter};
+pub(crate) use self::{
+    ending::bounded, gauge::Gauge, guest::Guest, limiter::MemoryLimiter, runner::Runner,
+};
 pub use self::{
     key::{ProgramKey, StageKey},
     stdio::OutputBuffer,
@@ -63,9 +75,9 @@ pub use self::{
 use crate::{
     data::DataError,
     filesystem::{FileSystemSpec, Moved, OutputError},
-    modules::{Loaded, Pre, ReadyModule},
-    pool::Layout,
-    profile::{self, QUANTUM_FUEL, Variant},
+    modules::{Pre, ReadyModule},
+    pool::Pools,
+    profile::{self, FUEL_PER_NANOSECOND, Variant},
 };
 
 /// Longest wall time that is told apart from for ever; timers cannot carry much more.
@@ -78,13 +90,15 @@ pub struct SandboxConfig {
     pub max_instances: u32,
 }
 
-/// What all attempts of an agent share: the engine with its pool, and the host's functions.
+/// What all attempts of an agent share: an engine for each profile with its pool, and the host's
+/// functions.
 pub struct Sandbox {
-    engine: Engine,
-    linker: Linker<Guest>,
-    components: component::Linker<Guest>,
-    imports: host::Imports,
+    fuel: Runner,
+    /// What modules that are compiled for it are kept under.
     fingerprint: String,
+    epoch: Option<LazyRunner>,
+    /// What a core of this machine burns, as last measured: a second of time is as much fuel.
+    fuel_per_second: AtomicU64,
 }
 
 /// What one attempt is.
@@ -125,8 +139,22 @@ pub(crate) struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The host cannot make an engine, for example for want of address space.
-    #[error("cannot make an engine of profile {profile}", profile = profile::PROFILE)]
-    Engine(#[source] wasmtime::Error),
+    #[error("cannot make an engine of profile {profile}")]
+    Engine {
+        /// The profile.
+        profile: &'static str,
+        /// What Wasmtime says.
+        source: wasmtime::Error,
+    },
+    /// This machine has no room for a second pool.
+    #[error("this agent has no room for a pool of profile {profile}")]
+    NoPool {
+        /// The profile.
+        profile: &'static str,
+    },
+    /// The system has no more threads.
+    #[error("cannot start the thread that makes epochs pass")]
+    Ticker(#[source] io::Error),
     /// The pool has no room for another instance, memory or stack.
     #[error("the sandbox is full: {reason}")]
     Busy {
@@ -179,7 +207,7 @@ impl AttemptSpec<'_> {
         env
     }
 
-    fn guest(&self) -> Guest {
+    fn guest(&self, spent: Option<Arc<Spent>>) -> Guest {
         let limits = &self.stage.limits;
         let allowed = &self.stage.capabilities;
         Guest {
@@ -198,7 +226,7 @@ impl AttemptSpec<'_> {
                 false => GuestRandom::seeded(self.key),
             },
             limiter: MemoryLimiter::new(limits.memory_bytes),
-            meter: Meter::new(limits.fuel, self.gauge.clone()),
+            meter: Meter::new(limits.fuel, spent, self.gauge.clone()),
             descriptors: Descriptors::new(),
             listing: Listing::default(),
             memory: None,
@@ -208,12 +236,13 @@ impl AttemptSpec<'_> {
 }
 
 impl Sandbox {
-    /// Makes an agent's engine and reserves the pool that was laid out for it.
+    /// Makes an agent's engine and reserves the pool that was laid out for it; the second one only when
+    /// a task comes that is metered by epochs.
     ///
     /// # Errors
     /// `Engine` when the host cannot do it.
-    pub fn laid_out(pool: Layout) -> Result<Sandbox, SandboxError> {
-        Sandbox::with_engine(profile::engine(pool))
+    pub fn laid_out(pools: Pools) -> Result<Sandbox, SandboxError> {
+        Sandbox::with(Variant::default(), pools)
     }
 
     /// Makes the engine and reserves a pool.
@@ -229,48 +258,63 @@ impl Sandbox {
     /// # Errors
     /// `Engine` when the host cannot do it.
     pub fn of(variant: Variant, config: SandboxConfig) -> Result<Sandbox, SandboxError> {
-        Sandbox::with_engine(profile::engine_of(variant, Layout::of(config.max_instances)))
+        Sandbox::with(variant, Pools::of(config.max_instances))
     }
 
-    fn with_engine(engine: wasmtime::Result<Engine>) -> Result<Sandbox, SandboxError> {
-        let engine = engine.map_err(SandboxError::Engine)?;
-        let linker = host::linker(&engine).map_err(SandboxError::Engine)?;
-        let components = preview2::linker(&engine).map_err(SandboxError::Engine)?;
-        let (imports, fingerprint) = (host::Imports::all(), profile::fingerprint(&engine));
-        Ok(Sandbox { engine, linker, components, imports, fingerprint })
+    fn with(variant: Variant, pools: Pools) -> Result<Sandbox, SandboxError> {
+        let fuel = Runner::new(Metering::Fuel, variant, pools.fuel)?;
+        Ok(Sandbox {
+            fingerprint: profile::fingerprint(Metering::Fuel, fuel.engine()),
+            fuel,
+            epoch: pools.epoch.map(|pool| LazyRunner::new(variant, pool)).transpose()?,
+            // Until it is measured, as fast as a pure task's clock says.
+            fuel_per_second: AtomicU64::new(FUEL_PER_NANOSECOND * 1_000_000_000),
+        })
     }
 
-    /// The engine, for whoever compiles or loads modules for this sandbox.
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+    /// What runs tasks that are metered by fuel, which is always there.
+    pub(crate) fn by_fuel(&self) -> &Runner {
+        &self.fuel
     }
 
-    /// What compiled modules are kept under.
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    /// Connects a module or component to the host.
+    /// What runs tasks that are metered so, and what compiles or loads modules for them. For those
+    /// metered by epochs it is made now if there is none, which takes some milliseconds.
     ///
     /// # Errors
-    /// The reason why it cannot run as a task, with every unknown import.
-    pub(crate) fn connect(&self, loaded: &Loaded) -> Result<ReadyModule, String> {
-        let pre = match loaded {
-            Loaded::Module(module) => {
-                self.imports.check(module)?;
-                self.linker.instantiate_pre(module).map(Pre::Module)
+    /// `Engine`, `NoPool` or `Ticker`.
+    pub(crate) fn runner(&self, metering: Metering) -> Result<&Runner, SandboxError> {
+        match (metering, &self.epoch) {
+            (Metering::Fuel, _) => Ok(&self.fuel),
+            (Metering::Epoch, Some(epoch)) => epoch.get(),
+            (Metering::Epoch, None) => {
+                Err(SandboxError::NoPool { profile: profile::name(metering) })
             }
-            Loaded::Component(component) => {
-                host::check_component(&self.engine, component)?;
-                let pre = self.components.instantiate_pre(component);
-                pre.and_then(CommandPre::new).map(Pre::Component)
-            }
-        };
-        Ok(ReadyModule { pre: pre.map_err(|error| format!("{error:#}"))? })
+        }
     }
 
-    /// Runs one attempt to its end. Drop the future to cancel it: at once if it waits, and
-    /// otherwise when it next yields. Must be polled where a tokio runtime is entered.
+    /// What modules are kept under that are compiled for tasks which are metered so.
+    ///
+    /// # Errors
+    /// `NoPool` where no such tasks are run.
+    pub fn fingerprint(&self, metering: Metering) -> Result<&str, SandboxError> {
+        match (metering, &self.epoch) {
+            (Metering::Fuel, _) => Ok(&self.fingerprint),
+            (Metering::Epoch, Some(epoch)) => Ok(&epoch.fingerprint),
+            (Metering::Epoch, None) => {
+                Err(SandboxError::NoPool { profile: profile::name(metering) })
+            }
+        }
+    }
+
+    /// A core of this machine burns so much fuel in a second: attempts that are metered by epochs and
+    /// begin from now on count by that.
+    pub(crate) fn measured(&self, fuel_per_second: u64) {
+        self.fuel_per_second.store(fuel_per_second, Relaxed);
+    }
+
+    /// Runs one attempt to its end, of a module that was connected for its stage's metering. Drop the
+    /// future to cancel it: at once if it waits, and otherwise when it next yields. Must be polled
+    /// where a tokio runtime is entered.
     ///
     /// # Errors
     /// `Busy`, `Input` or `Disk`, when the world failed us.
@@ -279,12 +323,20 @@ impl Sandbox {
         module: &ReadyModule,
         attempt: AttemptSpec<'_>,
     ) -> Result<Ended, SandboxError> {
-        let started = Instant::now();
         let (stage, limits) = (attempt.stage, &attempt.stage.limits);
+        let runner = self.runner(stage.metering)?;
+        let epochs = runner.epochs();
+        let _room = match epochs {
+            Some(epochs) => Some(epochs.room().await),
+            None => None,
+        };
+        let spent = epochs.map(|_| Arc::new(Spent::new(self.fuel_per_second.load(Relaxed))));
+        let turns = epochs.zip(spent.as_deref()).map(|(epochs, spent)| (&epochs.ticker, spent));
+        let started = Instant::now();
         let timeout = Duration::from_millis(limits.timeout_ms).min(MAX_TIMEOUT);
         let gauge = attempt.gauge;
-        let time = Stopwatch { started, paused_before: gauge.paused(), gauge };
-        let mut store = self.store(&attempt);
+        let time = Stopwatch { started, paused_before: gauge.paused(), gauge, turns };
+        let mut store = runner.store(attempt.guest(spent.clone()), limits.fuel);
         gauge.begin();
         let result = match &module.pre {
             Pre::Module(pre) => within(&time, timeout, call(&mut store, pre)).await,
@@ -294,7 +346,10 @@ impl Sandbox {
             }
         };
         let elapsed = time.elapsed();
-        let fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
+        let fuel_used = match &spent {
+            None => limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel),
+            Some(spent) => spent.fuel(),
+        };
         gauge.at(fuel_used);
         let (offsets, coredump) = match &result {
             Ok(Err((_, error))) if stage.coredump => {
@@ -325,15 +380,6 @@ impl Sandbox {
             return Ok(with_out(guest, &stage.keep, outcome, usage));
         }
         Ok(Ended { outcome, usage, out: None, offsets, coredump })
-    }
-
-    fn store(&self, attempt: &AttemptSpec<'_>) -> Store<Guest> {
-        let mut store = Store::new(&self.engine, attempt.guest());
-        store.limiter(|guest| &mut guest.limiter);
-        // Before instantiation: the start function is part of the bill, and of what is limited.
-        store.set_fuel(attempt.stage.limits.fuel).expect("the profile counts fuel");
-        store.fuel_async_yield_interval(Some(QUANTUM_FUEL)).expect("the profile counts fuel");
-        store
     }
 }
 
@@ -389,6 +435,8 @@ struct Stopwatch<'a> {
     /// What its slot was paused before it.
     paused_before: Duration,
     gauge: &'a Gauge,
+    /// Of one that is metered by epochs.
+    turns: Option<(&'a Ticker, &'a Spent)>,
 }
 
 impl Stopwatch<'_> {
@@ -398,6 +446,23 @@ impl Stopwatch<'_> {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed().saturating_sub(self.paused())
+    }
+
+    /// Polls the attempt, and tells the gauge what it has used if it is not done.
+    fn turn<T>(&self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        let Some((ticker, spent)) = self.turns else {
+            let polled = poll();
+            if polled.is_pending() {
+                self.gauge.stands_still();
+            }
+            return polled;
+        };
+        let _running = ticker.running();
+        spent.begin_turn();
+        let polled = poll();
+        spent.end_turn();
+        self.gauge.at(spent.fuel());
+        polled
     }
 }
 
@@ -411,10 +476,9 @@ async fn within<F: Future>(
     let mut future = pin!(future);
     let mut alarm: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(move |context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
+        if let Poll::Ready(output) = time.turn(|| future.as_mut().poll(context)) {
             return Poll::Ready(Ok(output));
         }
-        time.gauge.stands_still();
         loop {
             let deadline = time.started + timeout + time.paused();
             if Instant::now() >= deadline {

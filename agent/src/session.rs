@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use weir_proto::{
     agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage, Precompiled},
-    digest::Digest,
     id::{ClusterId, LeaseId, Namespace, StageId},
     lease::{Lease, LeaseMarks, Preparing},
     limits::Resources,
@@ -27,8 +26,9 @@ use self::{
     stay::Stay,
 };
 use crate::{
-    admission::{Refusal, Taken, admit},
+    admission::{Refusal, Taken, admit, check_profile},
     executor::{End, Finished},
+    modules::ModuleKey,
 };
 
 /// Wait before the first and before later attempts to reach a master.
@@ -57,7 +57,7 @@ pub enum Event {
     /// The agent is to stop: whatever has not ended goes back.
     Leave,
     /// Something came of a module that was to be compiled ahead of tasks.
-    Precompiled(Digest, Precompiled),
+    Precompiled(ModuleKey, Precompiled),
     /// What [`Action::Calibrate`] measured; none if nothing came of it.
     Calibrated(Option<u64>),
 }
@@ -94,7 +94,7 @@ pub enum Action {
     /// Nothing is left to do: end.
     End,
     /// Compile this module when nobody who has tasks wants to compile.
-    Precompile(Namespace, Digest),
+    Precompile(Namespace, ModuleKey),
     /// Measure this machine's speed, off the executor's workers, and tell what came of it.
     Calibrate,
     /// Stop measuring: there is work.
@@ -242,7 +242,9 @@ impl Session {
                 self.speed.compiled(module);
                 // A leader that has not heard it asks again.
                 if self.is_up() {
-                    actions.push(Action::Send(AgentMessage::Precompiled { module, came }));
+                    let ModuleKey { digest: module, metering } = module;
+                    let told = AgentMessage::Precompiled { module, metering, came };
+                    actions.push(Action::Send(told));
                 }
             }
         }
@@ -344,7 +346,8 @@ impl Session {
                     self.stored(seq, actions);
                 }
             }
-            MasterMessage::Precompile { namespace, module } => {
+            MasterMessage::Precompile { namespace, module, metering } => {
+                let module = ModuleKey { digest: module, metering };
                 self.speed.compiles(module);
                 actions.push(Action::Precompile(namespace, module));
             }
@@ -404,6 +407,7 @@ impl Session {
         if new.is_empty() {
             return Ok(());
         }
+        check_profile(&self.agent, lease)?;
         let newest = self.leader.map_or(0, |(_, term)| term);
         if lease.id.term > newest {
             return Err(Refusal::Term { wanted: lease.id.term, newest });
@@ -416,7 +420,7 @@ impl Session {
         }
         let wanted = of_lease
             .map_or_else(|| HeldLease::of(lease).taken(new.len()), |held| held.taken(new.len()));
-        admit(&self.agent, others, &lease.profile, wanted)
+        admit(&self.agent, others, wanted)
     }
 
     fn end_if_empty(&mut self, id: LeaseId, actions: &mut Vec<Action>) {
@@ -520,7 +524,7 @@ impl HeldLease {
             each: lease.spec.resources.clone(),
             once: lease.spec.once,
             retries: lease.spec.retries > 0,
-            impure: !lease.spec.capabilities.is_empty(),
+            impure: !lease.spec.is_pure(),
             open: RangeSet::new(),
             unfinished: RangeSet::new(),
             paused: RangeSet::new(),

@@ -20,7 +20,7 @@ use weir_agent::{
     executor::{Executor, ExecutorConfig},
     machine::Machine,
     modules::ModuleCache,
-    pool::{Layout, MAX_SANDBOXES, SANDBOX_BYTES},
+    pool::{MAX_SANDBOXES, Pools, SANDBOX_BYTES},
     profile::PROFILE,
     sandbox::Sandbox,
 };
@@ -78,8 +78,8 @@ impl Agent {
     fn start(sandboxes: u32) -> Agent {
         let usual = Machine { mappings: Some(USUAL_MAPPINGS), ..Machine::this() };
         let offered = Resources::new(sandboxes * 10, 1 << 30);
-        let layout = Layout::new(&offered, &usual).expect("a machine with room");
-        let sandbox = Arc::new(Sandbox::laid_out(layout).expect("a sandbox"));
+        let pools = Pools::new(&offered, &usual).expect("a machine with room");
+        let sandbox = Arc::new(Sandbox::laid_out(pools).expect("a sandbox"));
         let dir = tempfile::tempdir().expect("a directory");
         let modules = ModuleCache::open(
             dir.path().join("modules"),

@@ -38,6 +38,7 @@ use weir_agent::{
     profile::Variant,
     sandbox::{Sandbox, SandboxConfig},
 };
+use weir_proto::metering::Metering;
 
 use self::{agent::Agent, golden::Golden, guests::Guest, record::Record, variants::Known};
 
@@ -51,7 +52,7 @@ fn compare(guests: &[Guest], faults: &mut Vec<String>) -> BTreeMap<String, Recor
         let began = Instant::now();
         let guests: Vec<&Guest> =
             guests.iter().filter(|g| !g.is_large || variants::is_for_large(name)).collect();
-        let records = run(*variant, &guests);
+        let records = run(*variant, Metering::Fuel, &guests);
         println!("{:>6} ms  {} guests, {name}", began.elapsed().as_millis(), records.len());
         for (guest, record) in guests.iter().zip(records) {
             let Some(wanted) = first.get(&guest.name) else {
@@ -74,9 +75,11 @@ fn compare(guests: &[Guest], faults: &mut Vec<String>) -> BTreeMap<String, Recor
     first
 }
 
-fn run(variant: Variant, guests: &[&Guest]) -> Vec<Record> {
+fn run(variant: Variant, metering: Metering, guests: &[&Guest]) -> Vec<Record> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(async { Agent::start(variant).run_all(guests).await })
+    runtime
+        .expect("a runtime")
+        .block_on(async { Agent::start(variant, metering).run_all(guests).await })
 }
 
 fn no_faults(faults: &[String]) {
@@ -89,7 +92,7 @@ fn variants_run_different_code() {
         .iter()
         .map(|known| {
             let sandbox = Sandbox::of(known.variant, SandboxConfig { max_instances: 2 });
-            sandbox.expect("a sandbox").fingerprint().to_owned()
+            sandbox.expect("a sandbox").fingerprint(Metering::Fuel).expect("a pool").to_owned()
         })
         .collect();
     // Only a pool leaves no trace in the code.
@@ -117,5 +120,31 @@ fn programs_of_compilers_give_the_same_everywhere_and_as_ever() {
     let path = Path::new("tests/determinism/programs.txt");
     let now = records.iter().map(|(name, record)| (name.clone(), record.text(record::ALL)));
     faults.extend(Golden::read(path).check(now.collect(), golden::Missing::IsNews));
+    no_faults(&faults);
+}
+
+/// What is not the same where time is counted: guests that are told what they have used, that are
+/// stopped by it, or that draw random numbers, which follow from the profile.
+fn is_other_by_epochs(guest: &Guest) -> bool {
+    let stopped = guest.name.starts_with("fuel_ends");
+    let draws = ["random", "stdout_of_many_bytes", "tmp"].contains(&&*guest.name);
+    guest.sees_time || stopped || draws
+}
+
+#[test]
+fn guests_metered_by_epochs_end_alike_and_leave_the_same() {
+    let (mut guests, mut faults) = (guests::written(), Vec::new());
+    guests.extend(programs::examples());
+    let guests: Vec<&Guest> = guests.iter().filter(|guest| !guest.is_large).collect();
+    let by_fuel = run(Variant::default(), Metering::Fuel, &guests);
+    let by_epochs = run(Variant::default(), Metering::Epoch, &guests);
+    let sees = record::Sees { fuel: false, output: true };
+    for (guest, (wanted, actual)) in guests.iter().zip(by_fuel.iter().zip(&by_epochs)) {
+        let (wanted, actual) = (wanted.text(sees), actual.text(sees));
+        if wanted != actual && !is_other_by_epochs(guest) {
+            let what = golden::difference(&wanted, &actual);
+            faults.push(format!("{} is another one by epochs:\n{what}", guest.name));
+        }
+    }
     no_faults(&faults);
 }

@@ -223,6 +223,7 @@ mod tests {
             name: "pi\x07".to_owned(),
             architecture: "aarch64".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: None,
             resources: Resources {
                 countables: [("fpga", 1), ("gpu", 4)].into_iter().collect(),
                 ..Resources::new(4500, 4 << 30)

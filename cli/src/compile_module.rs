@@ -11,6 +11,7 @@ use weir_agent::compiler::{
     child::{self, ChildConfig},
     limits::CompileLimits,
 };
+use weir_sdk::proto::metering::Metering;
 
 use crate::confine::Confine;
 
@@ -28,6 +29,8 @@ pub(crate) struct CompileModuleArgs {
     #[arg(long)]
     code_bytes: u64,
     #[arg(long)]
+    metering: Metering,
+    #[arg(long)]
     fingerprint: String,
     #[arg(long, default_value = "auto")]
     confine: Confine,
@@ -43,9 +46,13 @@ pub(crate) fn asked(mut args: impl Iterator<Item = OsString>) -> Option<CompileM
 /// Compiles the module. To be called first of all, with neither a runtime nor a logger: either would
 /// escape the limits, or write where only the reason belongs.
 pub(crate) fn run(args: CompileModuleArgs) -> ExitCode {
-    let CompileModuleArgs { cpu_seconds, memory_bytes, code_bytes, fingerprint, confine } = args;
-    let limits = CompileLimits { cpu_seconds, memory_bytes, code_bytes };
-    child::run(&ChildConfig { limits, fingerprint }, confine == Confine::Auto)
+    let CompileModuleArgs { metering, fingerprint, confine, .. } = args;
+    let limits = CompileLimits {
+        cpu_seconds: args.cpu_seconds,
+        memory_bytes: args.memory_bytes,
+        code_bytes: args.code_bytes,
+    };
+    child::run(&ChildConfig { limits, metering, fingerprint }, confine == Confine::Auto)
 }
 
 /// How an agent in this process starts it.
@@ -80,13 +87,15 @@ mod tests {
     #[test]
     fn the_arguments_that_an_agent_gives_are_understood() {
         let limits = CompileLimits { cpu_seconds: 1, memory_bytes: 2, code_bytes: 3 };
-        let config = ChildConfig { limits, fingerprint: "weir-1-00".to_owned() };
+        let (metering, fingerprint) = (Metering::Epoch, "weir-1-00".to_owned());
+        let config = ChildConfig { limits, metering, fingerprint };
         let given = config.args();
         let flags = given.iter().flat_map(|(flag, value)| [*flag, &**value]);
         let line: Vec<&str> = ["weir", NAME].into_iter().chain(flags).collect();
         let args = asked_with(&line).expect("it is asked");
         let read = (args.cpu_seconds, args.memory_bytes, args.code_bytes, &*args.fingerprint);
         assert_eq!(read, (1, 2, 3, "weir-1-00"));
+        assert_eq!(args.metering, Metering::Epoch);
     }
 
     #[test]

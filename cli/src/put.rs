@@ -11,10 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use weir_sdk::{
     Client,
     precompile::AgentPrecompiled,
-    proto::{agent::Precompiled, job::InputSource},
+    proto::{agent::Precompiled, job::InputSource, metering::Metering},
 };
 
-use crate::{completions::candidates, connect::MasterFlag, json, place::Place, tally, text};
+use crate::{
+    completions::candidates, connect::MasterFlag, json, place::Place, tally,
+    task_flags::metering_parser, text,
+};
 
 /// Longest wait for agents to compile a module: longer than one may take by its agent's limits.
 const PRECOMPILE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -36,6 +39,9 @@ pub(crate) struct PutArgs {
     /// first
     #[arg(long)]
     precompile: bool,
+    /// For tasks whose use is counted by `fuel` or by `epoch` [default: fuel]
+    #[arg(long, value_name = "HOW", value_parser = metering_parser(), requires = "precompile")]
+    metering: Option<Metering>,
     #[command(flatten)]
     master: MasterFlag,
     /// Print JSON
@@ -77,7 +83,7 @@ pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
         text::print(&format!("{source}\n"))?;
     }
     let compiled = match args.precompile {
-        true => Some(precompile(&client, source, &args.path).await?),
+        true => Some(precompile(&client, source, &args).await?),
         false => None,
     };
     if args.json {
@@ -91,15 +97,21 @@ pub(crate) async fn put(args: PutArgs) -> Result<ExitCode> {
 async fn precompile(
     client: &Client,
     source: InputSource,
-    path: &Path,
+    args: &PutArgs,
 ) -> Result<Vec<AgentPrecompiled>> {
-    let about = || format!("{} is put, but agents cannot compile it", path.display());
+    let about = || format!("{} is put, but agents cannot compile it", args.path.display());
+    let metering = args.metering.unwrap_or_default();
     // Made a directory since it was looked at: trees are no modules either.
     let InputSource::Blob(module) = source else { bail!("{}: it is a directory", about()) };
-    let precompiling = client.precompile(module).await.with_context(about)?;
+    let precompiling = client.precompile(module, metering).await.with_context(about)?;
     let told = precompiling.wait(PRECOMPILE_TIMEOUT).await.with_context(about)?;
     match told.len() {
-        0 => text::note("no agent is connected, so nobody compiled it"),
+        0 if metering == Metering::Fuel => {
+            text::note("no agent is connected, so nobody compiled it");
+        }
+        0 => text::note(&format!(
+            "no agent is connected that runs tasks metered by {metering}, so nobody compiled it"
+        )),
         agents => {
             let ready = told.iter().filter(|told| told.came == Some(Precompiled::Ready)).count();
             let agents = tally::count(agents as u64, "agent");

@@ -177,7 +177,7 @@ pub(crate) async fn put_and_submit(
     if plan.precompile {
         for stage in &spec.stages {
             // The job is submitted: that agents compile later than they could ends nothing.
-            if let Err(error) = client.precompile(stage.module).await {
+            if let Err(error) = client.precompile(stage.module, stage.metering).await {
                 text::note(&format!("agents were not told to compile the module: {error}"));
             }
         }

@@ -4,6 +4,7 @@
 use std::{io, path::Path, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tempfile::NamedTempFile;
 use weir_sdk::{
     job_file::{pattern::Pattern, resolve::name_of},
@@ -15,6 +16,7 @@ use weir_sdk::{
         job::{InputSource, MAX_PRIORITY, MAX_RETRIES, MAX_TASKS, guest_path_problem},
         limits::{Limits, Resources},
         manifest::item_problem,
+        metering::Metering,
         template::{Placeholder, placeholders},
         units::{parse_bytes, parse_count, parse_duration},
     },
@@ -73,6 +75,10 @@ pub(crate) struct TaskFlags {
     /// UDP and HTTP to a host, where `*` stands for any; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     allow: Vec<Capability>,
+    /// Count what tasks use by `fuel`, each instruction, or by `epoch`, the time that they take: then
+    /// inner loops are faster, and tasks are no pure functions any more [default: fuel]
+    #[arg(long, value_name = "HOW", value_parser = metering_parser())]
+    metering: Option<Metering>,
     /// Take so many of what agents have by name, for each running task; repeatable
     #[arg(long, value_name = "NAME=COUNT")]
     resource: Vec<Countable>,
@@ -102,6 +108,12 @@ pub(crate) struct Planned {
     /// The job.
     pub(crate) plan: JobPlan,
     _stdin: Option<NamedTempFile>,
+}
+
+/// Reads how what tasks use is counted; the shell completes it.
+pub(crate) fn metering_parser() -> impl TypedValueParser<Value = Metering> {
+    let words = PossibleValuesParser::new(Metering::ALL.map(Metering::word));
+    words.map(|word| word.parse().expect("one of the words"))
 }
 
 fn parse_array(text: &str) -> Result<u32, String> {
@@ -242,6 +254,7 @@ impl TaskFlags {
             ("--once", self.once),
             ("--seed", self.seed.is_some()),
             ("--allow", !self.allow.is_empty()),
+            ("--metering", self.metering.is_some()),
             ("--resource", !self.resource.is_empty()),
             ("--coredump", self.coredump),
             ("an argument after --", !self.args.is_empty()),
@@ -277,6 +290,7 @@ impl TaskFlags {
             once: self.once,
             seed: self.seed.unwrap_or(0),
             capabilities: self.allow.iter().cloned().collect(),
+            metering: self.metering.unwrap_or_default(),
             coredump: self.coredump,
         };
         let name = self.name.clone().unwrap_or_else(|| job_name(&self.target));
@@ -441,6 +455,16 @@ mod tests {
         assert!(parse_retries("101").is_err());
         assert_eq!(parse_priority("-100"), Ok(-100));
         assert!(parse_priority("101").is_err());
+    }
+
+    #[test]
+    fn tasks_are_metered_by_fuel_unless_something_else_is_asked_for() {
+        let metering = |args: &[&str]| plan(args).map(|plan| plan.stage.metering);
+        assert_eq!(metering(&[]), Ok(Metering::Fuel));
+        assert_eq!(metering(&["--metering", "fuel"]), Ok(Metering::Fuel));
+        assert_eq!(metering(&["--metering", "epoch"]), Ok(Metering::Epoch));
+        let refused = metering(&["--metering", "time"]).expect_err("there is no such way");
+        assert!(refused.contains("[possible values: fuel, epoch]"), "{refused}");
     }
 
     #[test]

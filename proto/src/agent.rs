@@ -4,9 +4,11 @@ use crate::{
     countable::Countables,
     digest::Digest,
     id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, StageId, TaskId},
+    job::StageSpec,
     lease::{Lease, LeaseMarks},
     limits::Resources,
     malformed::{Malformed, required},
+    metering::Metering,
     range::{RangeSet, TaskRange},
     wire,
 };
@@ -25,8 +27,10 @@ pub struct AgentDescription {
     pub name: String,
     /// Of its processor: `x86_64`.
     pub architecture: String,
-    /// The sandbox profile it runs: `weir-1`.
+    /// The sandbox profile of its tasks that are metered by fuel: `weir-1`.
     pub profile: String,
+    /// That of its tasks that are metered by epochs: `weir-1-epoch`. None where it runs no such tasks.
+    pub epoch_profile: Option<String>,
     /// What it has for tasks.
     pub resources: Resources,
     /// Fuel that one core burns in a second, as last measured.
@@ -87,6 +91,8 @@ pub enum AgentMessage {
     Precompiled {
         /// The module.
         module: Digest,
+        /// For tasks that are metered so.
+        metering: Metering,
         /// What came of it.
         came: Precompiled,
     },
@@ -179,7 +185,29 @@ pub enum MasterMessage {
         namespace: Namespace,
         /// The module.
         module: Digest,
+        /// For tasks that are metered so.
+        metering: Metering,
     },
+}
+
+impl AgentDescription {
+    /// The profile that its tasks have which are metered so, if it runs any.
+    pub fn profile_for(&self, metering: Metering) -> Option<&str> {
+        match metering {
+            Metering::Fuel => Some(&self.profile),
+            Metering::Epoch => self.epoch_profile.as_deref(),
+        }
+    }
+
+    /// How many tasks of a stage fit into a part of what it has: none where it cannot run them at all.
+    pub fn slots_in(&self, part: &Resources, stage: &StageSpec) -> u32 {
+        self.profile_for(stage.metering).map_or(0, |_| part.slots(&stage.resources))
+    }
+
+    /// How many tasks of a stage it can run at once when it runs nothing else.
+    pub fn slots(&self, stage: &StageSpec) -> u32 {
+        self.slots_in(&self.resources, stage)
+    }
 }
 
 impl From<AgentDescription> for wire::AgentDescription {
@@ -190,6 +218,7 @@ impl From<AgentDescription> for wire::AgentDescription {
             name: agent.name,
             architecture: agent.architecture,
             profile: agent.profile,
+            epoch_profile: agent.epoch_profile,
             cpu_millis: agent.resources.cpu_millis,
             memory_bytes: agent.resources.memory_bytes,
             fuel_per_second: agent.fuel_per_second,
@@ -203,7 +232,8 @@ impl TryFrom<wire::AgentDescription> for AgentDescription {
     type Error = Malformed;
 
     fn try_from(wire: wire::AgentDescription) -> Result<AgentDescription, Malformed> {
-        for word in [&wire.name, &wire.architecture, &wire.profile, &wire.version] {
+        let words = [&wire.name, &wire.architecture, &wire.profile, &wire.version];
+        for word in words.into_iter().chain(&wire.epoch_profile) {
             if word.len() > MAX_WORD_BYTES || word.chars().any(char::is_control) {
                 let why = format!("{word:?} is long or has control characters");
                 return Err(Malformed::invalid("an agent's description", why));
@@ -218,6 +248,7 @@ impl TryFrom<wire::AgentDescription> for AgentDescription {
             name: wire.name,
             architecture: wire.architecture,
             profile: wire.profile,
+            epoch_profile: wire.epoch_profile,
             resources: Resources {
                 cpu_millis: wire.cpu_millis,
                 memory_bytes: wire.memory_bytes,
@@ -299,9 +330,12 @@ impl From<AgentMessage> for wire::AgentMessage {
             AgentMessage::Leaving { abandoned } => {
                 Body::Leaving(wire::Leaving { abandoned: tasks_to_wire(abandoned) })
             }
-            AgentMessage::Precompiled { module, came } => {
-                let module = module.0.to_vec();
-                Body::Precompiled(wire::ModulePrecompiled { module, came: Some(came.into()) })
+            AgentMessage::Precompiled { module, metering, came } => {
+                Body::Precompiled(wire::ModulePrecompiled {
+                    module: module.0.to_vec(),
+                    came: Some(came.into()),
+                    metering: metering.to_wire(),
+                })
             }
             AgentMessage::Calibrated { fuel_per_second } => {
                 Body::Calibrated(wire::Calibrated { fuel_per_second })
@@ -356,9 +390,12 @@ impl TryFrom<wire::AgentMessage> for AgentMessage {
             Body::Leaving(wire::Leaving { abandoned }) => {
                 AgentMessage::Leaving { abandoned: tasks_from_wire(abandoned)? }
             }
-            Body::Precompiled(wire::ModulePrecompiled { module, came }) => {
-                let came = required(came, "what came of a module")?.try_into()?;
-                AgentMessage::Precompiled { module: Digest::try_from(&module[..])?, came }
+            Body::Precompiled(wire::ModulePrecompiled { module, came, metering }) => {
+                AgentMessage::Precompiled {
+                    module: Digest::try_from(&module[..])?,
+                    metering: Metering::from_wire(metering)?,
+                    came: required(came, "what came of a module")?.try_into()?,
+                }
             }
             Body::Calibrated(wire::Calibrated { fuel_per_second }) => {
                 if fuel_per_second == 0 {
@@ -441,9 +478,12 @@ impl From<MasterMessage> for wire::MasterMessage {
             MasterMessage::Recall(leases) => {
                 Body::Recall(wire::Recall { leases: tasks_to_wire(leases) })
             }
-            MasterMessage::Precompile { namespace, module } => {
-                let namespace = namespace.as_str().to_owned();
-                Body::Precompile(wire::Precompile { namespace, module: module.0.to_vec() })
+            MasterMessage::Precompile { namespace, module, metering } => {
+                Body::Precompile(wire::Precompile {
+                    namespace: namespace.as_str().to_owned(),
+                    module: module.0.to_vec(),
+                    metering: metering.to_wire(),
+                })
             }
         };
         wire::MasterMessage { body: Some(body) }
@@ -472,10 +512,13 @@ impl TryFrom<wire::MasterMessage> for MasterMessage {
             Body::Recall(wire::Recall { leases }) => {
                 MasterMessage::Recall(tasks_from_wire(leases)?)
             }
-            Body::Precompile(wire::Precompile { namespace, module }) => MasterMessage::Precompile {
-                namespace: namespace.parse()?,
-                module: Digest::try_from(&module[..])?,
-            },
+            Body::Precompile(wire::Precompile { namespace, module, metering }) => {
+                MasterMessage::Precompile {
+                    namespace: namespace.parse()?,
+                    module: Digest::try_from(&module[..])?,
+                    metering: Metering::from_wire(metering)?,
+                }
+            }
         })
     }
 }
@@ -491,6 +534,7 @@ mod tests {
             name: "rack-1".to_owned(),
             architecture: "x86_64".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: Some("weir-1-epoch".to_owned()),
             resources: Resources {
                 countables: [("gpu", 4)].into_iter().collect(),
                 ..Resources::new(8_000, 1 << 34)
@@ -512,6 +556,25 @@ mod tests {
         wire.countables.clear();
         let read = AgentDescription::try_from(wire).expect("an agent");
         assert_eq!(read.resources, Resources::new(8_000, 1 << 34));
+    }
+
+    #[test]
+    fn an_agent_of_before_there_was_a_choice_meters_by_fuel_alone() {
+        let stage = |metering| StageSpec { metering, ..StageSpec::new("main", Digest::of(b"m")) };
+        let slots = |agent: &AgentDescription| Metering::ALL.map(|how| agent.slots(&stage(how)));
+        assert_eq!(slots(&description()), [8, 8]);
+        let mut wire = wire::AgentDescription::from(description());
+        wire.epoch_profile = None;
+        let read = AgentDescription::try_from(wire).expect("an agent");
+        assert_eq!(Metering::ALL.map(|how| read.profile_for(how)), [Some("weir-1"), None]);
+        assert_eq!(slots(&read), [8, 0]);
+    }
+
+    #[test]
+    fn a_profile_that_is_no_word_is_refused() {
+        let mut wire = wire::AgentDescription::from(description());
+        wire.epoch_profile = Some("a\u{1b}[m".to_owned());
+        assert!(AgentDescription::try_from(wire).is_err());
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub mod countable;
 
 pub mod capability;
 
+pub mod metering;
+
 pub mod network;
 
 pub mod imports;

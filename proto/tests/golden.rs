@@ -13,6 +13,7 @@ use weir_proto::{
     job::{Input, InputSource, JobSpec, Keep, StageSpec, Stdin, TaskKind},
     limits::{Limits, Resources},
     malformed::Malformed,
+    metering::Metering,
     name::{Expected, SetName},
     outcome::{Exceeded, Outcome, Trap, Usage},
     page::{OutTree, Output, Page, StoredBlob, TaskResult},
@@ -80,6 +81,7 @@ fn foreach() -> JobSpec {
         kind: TaskKind::Foreach { manifest },
         keep: Keep::Out,
         once: true,
+        metering: Metering::Epoch,
         ..StageSpec::new("each", Digest::of(b"module"))
     };
     JobSpec { stages: vec![stage], ..job() }
@@ -92,6 +94,7 @@ fn agent() -> AgentDescription {
         name: "pi".to_owned(),
         architecture: "aarch64".to_owned(),
         profile: "weir-1".to_owned(),
+        epoch_profile: Some("weir-1-epoch".to_owned()),
         resources: Resources {
             countables: [("gpu", 1)].into_iter().collect(),
             ..Resources::new(4000, 1 << 30)

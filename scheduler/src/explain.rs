@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use weir_proto::{id::StageId, limits::Resources};
+use weir_proto::{id::StageId, limits::Resources, metering::Metering};
 
 use crate::{lease::LeaseTable, state::ClusterState};
 
@@ -13,6 +13,11 @@ pub enum WaitReason {
     NoAgent,
     /// Those that have one are about to leave.
     Draining,
+    /// No attached agent meters as it asks.
+    NotMetered {
+        /// How it asks to be.
+        metering: Metering,
+    },
     /// No attached agent is large enough, however idle.
     TooLarge {
         /// What a task needs.
@@ -31,6 +36,9 @@ impl fmt::Display for WaitReason {
         match self {
             WaitReason::NoAgent => f.write_str("no agent is connected"),
             WaitReason::Draining => f.write_str("every agent is about to leave"),
+            WaitReason::NotMetered { metering } => {
+                write!(f, "no agent runs tasks with `metering = \"{metering}\"`")
+            }
             WaitReason::TooLarge { needs } => {
                 write!(f, "no agent is large enough: a task needs {needs}")
             }
@@ -58,11 +66,15 @@ pub fn explain(state: &ClusterState, table: &LeaseTable, id: StageId) -> Option<
         return Some(WaitReason::NoAgent);
     }
     let staying = connected().filter(|(id, agent)| !agent.stops && !state.is_draining(**id));
-    let mut agents = staying.map(|(_, agent)| agent).peekable();
-    if agents.peek().is_none() {
+    let mut staying = staying.map(|(_, agent)| &agent.description).peekable();
+    if staying.peek().is_none() {
         return Some(WaitReason::Draining);
     }
-    if agents.all(|agent| agent.description.resources.slots(&spec.resources) == 0) {
+    let mut agents = staying.filter(|agent| agent.profile_for(spec.metering).is_some()).peekable();
+    if agents.peek().is_none() {
+        return Some(WaitReason::NotMetered { metering: spec.metering });
+    }
+    if agents.all(|agent| agent.slots(spec) == 0) {
         return Some(WaitReason::TooLarge { needs: spec.resources.clone() });
     }
     Some(WaitReason::Busy)

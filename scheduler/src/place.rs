@@ -120,18 +120,28 @@ fn somebody_goes_first(state: &ClusterState, table: &LeaseTable, held: &HeldLeas
     let Some(agent) = table.agents().get(&held.agent) else { return false };
     let fits = |other: StageId| {
         let spec = state.stage(other).map(|(_, spec)| spec);
-        spec.is_some_and(|spec| agent.description.resources.slots(&spec.resources) > 0)
+        spec.is_some_and(|spec| agent.description.slots(spec) > 0)
     };
     table.order().any(|other| table.goes_before(other, held.stage) && fits(other))
+}
+
+/// What is free of an agent.
+struct Room<'a> {
+    agent: AgentId,
+    description: &'a AgentDescription,
+    left: Resources,
 }
 
 /// A lease for the first stage in order that fits an agent with room.
 fn new_lease(state: &ClusterState, table: &LeaseTable, now_ms: u64) -> Option<(AgentId, Lease)> {
     let open = table.agents().iter();
     let open = open.filter(|(id, agent)| agent.connected && takes_more(state, table, **id));
-    let rooms: Vec<(AgentId, Resources)> = open
-        .map(|(id, agent)| (*id, agent.description.resources.without(&table.used(*id))))
-        .filter(|(_, room)| room.cpu_millis > 0)
+    let rooms: Vec<Room<'_>> = open
+        .map(|(id, agent)| {
+            let left = agent.description.resources.without(&table.used(*id));
+            Room { agent: *id, description: &agent.description, left }
+        })
+        .filter(|room| room.left.cpu_millis > 0)
         .collect();
     if rooms.is_empty() {
         return None;
@@ -143,13 +153,13 @@ fn lease_for(
     state: &ClusterState,
     table: &LeaseTable,
     id: StageId,
-    rooms: &[(AgentId, Resources)],
+    rooms: &[Room<'_>],
     now_ms: u64,
 ) -> Option<(AgentId, Lease)> {
     let (stage, spec) = state.stage(id)?;
     let queue = table.stages().get(&id)?;
-    let fitting = rooms.iter().filter(|(agent, _)| !queue.is_cooling(*agent, now_ms));
-    let fitting = fitting.map(|(agent, room)| (room.slots(&spec.resources), *agent));
+    let fitting = rooms.iter().filter(|room| !queue.is_cooling(room.agent, now_ms));
+    let fitting = fitting.map(|room| (room.description.slots_in(&room.left, spec), room.agent));
     let (room, agent) = fitting
         .filter(|(slots, _)| *slots > 0)
         .max_by_key(|(slots, agent)| (*slots, Reverse(*agent)))?;
@@ -181,14 +191,16 @@ fn lease(
 ) -> Option<Lease> {
     let job = state.jobs.get(&stage.job)?;
     let weight = state.weight(&job.spec.namespace);
+    let spec = job.spec.stages.get(stage.stage as usize)?;
+    let profile = table.agents().get(&agent)?.description.profile_for(spec.metering)?;
     Some(Lease {
         id,
         stage,
         range,
         slots,
         namespace: job.spec.namespace.clone(),
-        spec: job.spec.stages.get(stage.stage as usize)?.clone(),
-        profile: table.agents().get(&agent)?.description.profile.clone(),
+        spec: spec.clone(),
+        profile: profile.to_owned(),
         // Jobs of a namespace are equal.
         weights: if weight == Weight::default() { Vec::new() } else { vec![weight.get()] },
     })

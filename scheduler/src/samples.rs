@@ -30,6 +30,7 @@ pub(crate) fn agent(id: u64, cores: u32) -> AgentDescription {
         name: "a".to_owned(),
         architecture: "x86_64".to_owned(),
         profile: "weir-1".to_owned(),
+        epoch_profile: None,
         resources: Resources::new(cores * 1000, 1024 * MIB),
         fuel_per_second: 1,
         version: "0".to_owned(),

@@ -40,6 +40,7 @@ fn agent(id: AgentId) -> Change {
         name: format!("agent-{}", id.0),
         architecture: "x86_64".to_owned(),
         profile: "weir-1".to_owned(),
+        epoch_profile: Some("weir-1-epoch".to_owned()),
         resources: Resources::new(4000, 1 << 30),
         fuel_per_second: 1_000_000,
         version: "0.1.0".to_owned(),

@@ -7,6 +7,7 @@ use weir_proto::{
     capability::Capabilities,
     id::Namespace,
     limits::{Limits, Resources},
+    metering::Metering,
 };
 
 use crate::source::Source;
@@ -57,8 +58,10 @@ pub struct StagePlan {
     pub once: bool,
     /// Chooses among the random sequences the guest may see.
     pub seed: u64,
-    /// What its tasks may do beyond computing; with none they are pure.
+    /// What its tasks may do beyond computing; with none, and metered by fuel, they are pure.
     pub capabilities: Capabilities,
+    /// How what its tasks use is counted.
+    pub metering: Metering,
     /// Whether a task that traps leaves a core dump.
     pub coredump: bool,
 }
@@ -140,6 +143,7 @@ impl StagePlan {
             once: false,
             seed: 0,
             capabilities: Capabilities::new(),
+            metering: Metering::default(),
             coredump: false,
         }
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tonic::Code;
-use weir_proto::{agent::Precompiled, digest::Digest, id::RequestId, malformed::Malformed, wire};
+use weir_proto::{
+    agent::Precompiled, digest::Digest, id::RequestId, malformed::Malformed, metering::Metering,
+    wire,
+};
 
 use crate::{
     Client,
@@ -49,16 +52,22 @@ pub struct Precompiling {
     client: Client,
     request: RequestId,
     module: Digest,
+    metering: Metering,
 }
 
 impl Client {
-    /// Tells all agents that are connected to compile a module, which is in the store. Modules that
-    /// tasks wait for go first there.
+    /// Tells all agents that are connected, and run tasks which are metered so, to compile a module for
+    /// those; it is in the store. Modules that tasks wait for go first there.
     ///
     /// # Errors
     /// `Invalid` when it is no module, `NotThere` when it is not in the store, or `Rpc`.
-    pub async fn precompile(&self, module: Digest) -> Result<Precompiling, PrecompileError> {
-        let precompiling = Precompiling { client: self.clone(), request: new_request(), module };
+    pub async fn precompile(
+        &self,
+        module: Digest,
+        metering: Metering,
+    ) -> Result<Precompiling, PrecompileError> {
+        let (client, request) = (self.clone(), new_request());
+        let precompiling = Precompiling { client, request, module, metering };
         precompiling.look().await?;
         Ok(precompiling)
     }
@@ -74,6 +83,7 @@ impl Precompiling {
             request: self.request.0.to_vec(),
             namespace: self.client.namespace().as_str().to_owned(),
             module: self.module.0.to_vec(),
+            metering: self.metering.to_wire(),
         };
         let asked = rpc::retry(|| {
             let (mut jobs, request) = (self.client.jobs_rpc(), request.clone());

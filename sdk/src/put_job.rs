@@ -105,6 +105,7 @@ impl Client {
             capabilities: plan.capabilities.clone(),
             coredump: plan.coredump,
             once: plan.once,
+            metering: plan.metering,
         })
     }
 

@@ -180,6 +180,7 @@ impl ScriptedAgent {
             name: name.to_owned(),
             architecture: "none".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: None,
             resources: Resources::new(1_000, 1 << 30),
             fuel_per_second: 1_000_000_000,
             version: "0".to_owned(),

@@ -16,6 +16,9 @@ mod prices;
 #[path = "e2e/limits.rs"]
 mod limits;
 
+#[path = "e2e/metering.rs"]
+mod metering;
+
 #[path = "e2e/live.rs"]
 mod live;
 

@@ -14,6 +14,8 @@ use std::{
     thread,
 };
 
+use weir_proto::metering::Metering;
+
 use super::{
     limits::{CompileLimits, confine},
     precompile,
@@ -35,18 +37,21 @@ pub(super) const FAILED: u8 = 5;
 pub struct ChildConfig {
     /// What it may take.
     pub limits: CompileLimits,
+    /// For which of the agent's engines.
+    pub metering: Metering,
     /// [`profile::fingerprint`] of the engine that is to run the code.
     pub fingerprint: String,
 }
 
 impl ChildConfig {
     /// The arguments of the process after its own first ones: flags and their values.
-    pub fn args(&self) -> [(&'static str, String); 4] {
+    pub fn args(&self) -> [(&'static str, String); 5] {
         let CompileLimits { cpu_seconds, memory_bytes, code_bytes } = self.limits;
         [
             ("--cpu-seconds", cpu_seconds.to_string()),
             ("--memory-bytes", memory_bytes.to_string()),
             ("--code-bytes", code_bytes.to_string()),
+            ("--metering", self.metering.to_string()),
             ("--fingerprint", self.fingerprint.clone()),
         ]
     }
@@ -95,8 +100,8 @@ fn compile(config: &ChildConfig, confines: bool) -> Result<wasmtime::Result<()>,
     }
     let bytes = read_module()?;
     thread::Builder::new().spawn(end_with_the_agent).map_err(ChildError::Thread)?;
-    let engine = profile::compiling_engine().map_err(ChildError::Engine)?;
-    let ours = profile::fingerprint(&engine);
+    let engine = profile::compiling_engine(config.metering).map_err(ChildError::Engine)?;
+    let ours = profile::fingerprint(config.metering, &engine);
     if ours != config.fingerprint {
         return Err(ChildError::Foreign { ours, wanted: config.fingerprint.clone() });
     }

@@ -17,7 +17,10 @@ use tokio::{
     process::ChildStdin,
     time::timeout,
 };
-use weir_proto::units::{grouped, short_bytes};
+use weir_proto::{
+    metering::Metering,
+    units::{grouped, short_bytes},
+};
 
 use super::{
     Compiled, CompilerError, bounded,
@@ -39,6 +42,7 @@ pub(super) struct Command<'a> {
     pub(super) program: &'a Path,
     pub(super) args: &'a [OsString],
     pub(super) limits: CompileLimits,
+    pub(super) metering: Metering,
     pub(super) fingerprint: String,
     pub(super) threads: usize,
 }
@@ -92,7 +96,11 @@ impl Command<'_> {
     }
 
     fn start(&self, output: File) -> Result<tokio::process::Child, CompilerError> {
-        let config = ChildConfig { limits: self.limits, fingerprint: self.fingerprint.clone() };
+        let config = ChildConfig {
+            limits: self.limits,
+            metering: self.metering,
+            fingerprint: self.fingerprint.clone(),
+        };
         let mut command = tokio::process::Command::new(self.program);
         command.args(self.args);
         for (flag, value) in config.args() {

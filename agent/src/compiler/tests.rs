@@ -19,10 +19,10 @@ async fn run(program: &Path, args: &[&str]) -> Ran {
         args: args.iter().map(OsString::from).collect(),
     };
     let compiler = Compiler::new(CompilerConfig { place, limits: LIMITS, cores: 2 });
-    let engine = profile::compiling_engine().expect("an engine");
+    let engine = profile::compiling_engine(Metering::Fuel).expect("an engine");
     let bytes = wat::parse_str("(module)").expect("text that parses");
     let output = tempfile::NamedTempFile::new().expect("a file");
-    let ended = compiler.compile(&engine, bytes.into(), output.as_file()).await;
+    let ended = compiler.compile(Metering::Fuel, &engine, bytes.into(), output.as_file()).await;
     let output = fs::read(output.path()).expect("a file");
     Ran { ended, output: String::from_utf8_lossy(&output).into_owned() }
 }

@@ -23,7 +23,7 @@ use crate::{
     data::{DataError, TaskData, chain},
     filesystem::{FileSystemSpec, Layout, OpenInput},
     lines::SourceLines,
-    modules::{ModuleError, ReadyModule, Refusal},
+    modules::{ModuleError, ModuleKey, ReadyModule, Refusal},
     profile::CLOCK_ORIGIN_NS,
 };
 
@@ -82,7 +82,8 @@ pub(super) async fn prepare(shared: &Shared, lane: &Lane) -> Result<Arc<Prepared
 
 async fn try_prepare(shared: &Shared, lane: &Lane) -> Result<Prepared, PrepareError> {
     let (data, spec, namespace) = (&shared.data, &lane.spec, &lane.namespace);
-    let module = shared.modules.get(spec.module, || data.get(namespace, spec.module)).await?;
+    let module =
+        shared.modules.get(ModuleKey::of(spec), || data.get(namespace, spec.module)).await?;
     lane.has_module();
     // Only now: whoever waits for a compiler keeps nobody from preparing what is compiled already.
     let _permit = shared.preparing.acquire().await.expect("the semaphore is never closed");

@@ -1,5 +1,6 @@
 //! Whole leases through the executor, with modules written as text.
 
+mod epochs;
 mod faults;
 mod once;
 mod pause;
@@ -14,13 +15,19 @@ use weir_proto::{
     job::{Input, InputSource, Keep, StageSpec, Stdin, TaskKind},
     limits::Limits,
     manifest::{Item, Manifest},
+    metering::Metering,
     outcome::Outcome,
     page::Output,
     range::TaskRange,
 };
 
 use super::*;
-use crate::{compiler::CompilerConfig, data::MemoryData, profile::PROFILE, sandbox::SandboxConfig};
+use crate::{
+    compiler::CompilerConfig,
+    data::MemoryData,
+    profile::{EPOCH_PROFILE, PROFILE},
+    sandbox::SandboxConfig,
+};
 
 const WASI: &str = "wasi_snapshot_preview1";
 
@@ -68,6 +75,13 @@ impl Bench {
             profile: PROFILE.to_owned(),
             weights: Vec::new(),
         }
+    }
+
+    /// The same, metered by epochs.
+    fn lease_by_epochs(&self, seq: u64, text: &str, tasks: u32, slots: u32) -> Lease {
+        let lease = self.lease(seq, text, tasks, slots);
+        let spec = StageSpec { metering: Metering::Epoch, ..lease.spec };
+        Lease { spec, profile: EPOCH_PROFILE.to_owned(), ..lease }
     }
 
     async fn finish(&self, count: usize) -> Vec<Finished> {

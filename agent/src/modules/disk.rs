@@ -13,9 +13,10 @@ use std::{
     time::SystemTime,
 };
 
-use weir_proto::{digest::Digest, units::short_bytes};
+use weir_proto::{metering::Metering, units::short_bytes};
 
-use super::file;
+use super::{file, known::ModuleKey};
+use crate::sandbox::Sandbox;
 
 /// Most bytes of compiled modules by default, where a tenth of the disk is not less: code is about
 /// twice as large as its module, so these are a hundred modules of 20 MB.
@@ -35,8 +36,8 @@ const BLOCK_BYTES: u64 = 4096;
 /// The directory of compiled modules.
 pub(super) struct Disk {
     dir: PathBuf,
-    /// Of the engine that runs the files.
-    fingerprint: String,
+    /// Of the engines that run the files.
+    fingerprints: Vec<(Metering, String)>,
     most_bytes: u64,
     /// What the files took when they were last looked at, and those that came since.
     known_bytes: Mutex<u64>,
@@ -46,7 +47,7 @@ pub(super) struct Disk {
 struct Kept {
     path: PathBuf,
     /// The module, where this build made the file.
-    module: Option<Digest>,
+    module: Option<ModuleKey>,
     bytes: u64,
     used: SystemTime,
 }
@@ -57,12 +58,15 @@ impl Disk {
     pub(super) fn open(
         dir: PathBuf,
         most_bytes: Option<u64>,
-        fingerprint: &str,
+        sandbox: &Sandbox,
     ) -> io::Result<Disk> {
         file::remove_unfinished(&dir)?;
         let most_bytes = most_bytes.unwrap_or_else(|| default_bytes(&dir));
-        let fingerprint = fingerprint.to_owned();
-        let disk = Disk { dir, fingerprint, most_bytes, known_bytes: Mutex::new(0) };
+        let fingerprints = Metering::ALL.into_iter().filter_map(|metering| {
+            Some((metering, sandbox.fingerprint(metering).ok()?.to_owned()))
+        });
+        let fingerprints = fingerprints.collect();
+        let disk = Disk { dir, fingerprints, most_bytes, known_bytes: Mutex::new(0) };
         disk.sweep(&mut disk.lock(), |_| true)?;
         Ok(disk)
     }
@@ -71,16 +75,18 @@ impl Disk {
         &self.dir
     }
 
-    /// Where the code of a module is.
-    pub(super) fn path(&self, module: Digest) -> PathBuf {
-        self.dir.join(format!("{}-{}", module.hex(), self.fingerprint))
+    /// Where the code of a module is, which is compiled for an engine that there is.
+    pub(super) fn path(&self, module: ModuleKey) -> PathBuf {
+        let ours = self.fingerprints.iter().find(|(metering, _)| *metering == module.metering);
+        let (_, fingerprint) = ours.expect("there is such an engine");
+        self.dir.join(format!("{}-{fingerprint}", module.digest.hex()))
     }
 
     /// A file of this size came. Removes files until the rest is within the bound, if it is not; none
     /// that `may_go` refuses. Those are counted, so the bound is exceeded by no more than what runs at
     /// the moment: to unlink a file that is mapped breaks nothing, but would free nothing either, and
     /// cost a compilation.
-    pub(super) fn added(&self, bytes: u64, may_go: impl Fn(Digest) -> bool) {
+    pub(super) fn added(&self, bytes: u64, may_go: impl Fn(ModuleKey) -> bool) {
         let mut known = self.lock();
         *known = known.saturating_add(on_disk(bytes));
         if *known <= self.most_bytes {
@@ -91,7 +97,7 @@ impl Disk {
         }
     }
 
-    fn sweep(&self, known: &mut u64, may_go: impl Fn(Digest) -> bool) -> io::Result<()> {
+    fn sweep(&self, known: &mut u64, may_go: impl Fn(ModuleKey) -> bool) -> io::Result<()> {
         let mut files = self.look()?;
         let before: u64 = files.iter().map(|file| file.bytes).sum();
         *known = before;
@@ -140,10 +146,10 @@ impl Disk {
         Ok(files)
     }
 
-    fn module(&self, name: &OsStr) -> Option<Digest> {
+    fn module(&self, name: &OsStr) -> Option<ModuleKey> {
         let (hex, fingerprint) = name.to_str()?.split_once('-')?;
-        let ours = fingerprint == self.fingerprint;
-        ours.then(|| format!("blake3:{hex}").parse().ok()).flatten()
+        let (metering, _) = self.fingerprints.iter().find(|(_, ours)| ours == fingerprint)?;
+        Some(ModuleKey { digest: format!("blake3:{hex}").parse().ok()?, metering: *metering })
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, OnceCell};
-use weir_proto::{digest::Digest, lease::PrepareStep};
+use weir_proto::{digest::Digest, job::StageSpec, lease::PrepareStep, metering::Metering};
 
 use super::{ReadyModule, Refusal};
 
@@ -21,13 +21,29 @@ const MAX_READY_MODULES: usize = 256;
 /// A file that is in use is marked as used this often, for the sake of the next process.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
+/// A module, and which of its two kinds of code is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleKey {
+    /// The module.
+    pub digest: Digest,
+    /// Compiled for tasks that are metered so.
+    pub metering: Metering,
+}
+
+impl ModuleKey {
+    /// The module that a stage's tasks run.
+    pub fn of(stage: &StageSpec) -> ModuleKey {
+        ModuleKey { digest: stage.module, metering: stage.metering }
+    }
+}
+
 /// What became of a module.
 pub(super) type Verdict = Result<Arc<ReadyModule>, Refusal>;
 
-/// Modules by digest.
+/// What is known, by module.
 #[derive(Default)]
 pub(super) struct Known {
-    entries: Mutex<HashMap<Digest, Entry>>,
+    entries: Mutex<HashMap<ModuleKey, Entry>>,
 }
 
 /// Where those who ask for a module meet.
@@ -52,14 +68,14 @@ struct Entry {
 
 impl Known {
     /// The place of a module; and whether its file should be marked as used.
-    pub(super) fn place(&self, digest: Digest) -> (Arc<Place>, bool) {
+    pub(super) fn place(&self, module: ModuleKey) -> (Arc<Place>, bool) {
         let mut entries = self.lock();
-        let full = entries.len() >= MAX_READY_MODULES && !entries.contains_key(&digest);
+        let full = entries.len() >= MAX_READY_MODULES && !entries.contains_key(&module);
         let oldest = if full { oldest_idle(&entries) } else { None };
         let forgotten = oldest.and_then(|oldest| entries.remove(&oldest));
         let now = Instant::now();
         // Whoever makes or loads a file marks it: the first mark is not due at once.
-        let entry = entries.entry(digest).or_insert_with(|| Entry {
+        let entry = entries.entry(module).or_insert_with(|| Entry {
             place: Arc::default(),
             used: now,
             marked: now,
@@ -77,18 +93,18 @@ impl Known {
     }
 
     /// What is done for a module now, and since when; nothing once there is a verdict.
-    pub(super) fn step(&self, digest: Digest) -> Option<(PrepareStep, Instant)> {
+    pub(super) fn step(&self, module: ModuleKey) -> Option<(PrepareStep, Instant)> {
         let entries = self.lock();
-        *entries.get(&digest)?.place.lock_step()
+        *entries.get(&module)?.place.lock_step()
     }
 
     /// Forgets a module; false where somebody uses it or waits for it.
-    pub(super) fn forget(&self, digest: Digest) -> bool {
+    pub(super) fn forget(&self, module: ModuleKey) -> bool {
         let mut entries = self.lock();
-        if entries.get(&digest).is_some_and(|entry| !entry.is_idle()) {
+        if entries.get(&module).is_some_and(|entry| !entry.is_idle()) {
             return false;
         }
-        let forgotten = entries.remove(&digest);
+        let forgotten = entries.remove(&module);
         drop(entries);
         drop(forgotten);
         true
@@ -99,15 +115,15 @@ impl Known {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ModuleKey, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Who was used longest ago of those that may go.
-fn oldest_idle(entries: &HashMap<Digest, Entry>) -> Option<Digest> {
+fn oldest_idle(entries: &HashMap<ModuleKey, Entry>) -> Option<ModuleKey> {
     let idle = entries.iter().filter(|(_, entry)| entry.is_idle());
-    idle.min_by_key(|(_, entry)| entry.used).map(|(digest, _)| *digest)
+    idle.min_by_key(|(_, entry)| entry.used).map(|(module, _)| *module)
 }
 
 impl Place {

@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use weir_proto::metering::Metering;
+
 use super::*;
-use crate::sandbox::SandboxConfig;
+use crate::{pool::Pools, sandbox::SandboxConfig};
 
 const GOOD: &str = "(module (func (export \"_start\")))";
 
@@ -28,11 +30,16 @@ fn wasm(text: &str) -> Bytes {
     wat::parse_str(text).expect("text that parses").into()
 }
 
+/// Bytes as a module for tasks that are metered by fuel.
+fn key(bytes: &[u8]) -> ModuleKey {
+    ModuleKey { digest: Digest::of(bytes), metering: Metering::Fuel }
+}
+
 async fn reason(bytes: impl Into<Bytes>) -> String {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path(), sandbox()).expect("a cache");
     let bytes = bytes.into();
-    match cache.get(Digest::of(&bytes), async || Ok(bytes)).await {
+    match cache.get(key(&bytes), async || Ok(bytes)).await {
         Err(ModuleError::Refused(Refusal::Invalid { reason })) => reason,
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it is valid"),
@@ -44,12 +51,46 @@ async fn fetched(dir: &Path, sandbox: Arc<Sandbox>) -> bool {
     let cache = open(dir, sandbox).expect("a cache");
     let bytes = wasm(GOOD);
     let fetches = AtomicU32::new(0);
-    let module = cache.get(Digest::of(&bytes), async || {
+    let module = cache.get(key(&bytes), async || {
         fetches.fetch_add(1, Ordering::Relaxed);
         Ok(bytes.clone())
     });
     module.await.expect("a module");
     fetches.into_inner() > 0
+}
+
+#[tokio::test]
+async fn a_module_is_compiled_for_each_way_to_meter_and_both_are_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sandbox = sandbox();
+    let by_fuel = key(&wasm(GOOD));
+    for reopened in [false, true] {
+        let cache = open(dir.path(), sandbox.clone()).expect("a cache");
+        for metering in Metering::ALL {
+            let fetched = AtomicU32::new(0);
+            let got = cache.get(ModuleKey { metering, ..by_fuel }, async || {
+                fetched.fetch_add(1, Ordering::Relaxed);
+                Ok(wasm(GOOD))
+            });
+            let module = got.await.expect("a module");
+            let Pre::Module(pre) = &module.pre else { panic!("a core module") };
+            let engine = sandbox.runner(metering).expect("a runner").engine();
+            assert!(wasmtime::Engine::same(pre.module().engine(), engine));
+            assert_eq!(fetched.into_inner(), u32::from(!reopened));
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 2);
+}
+
+#[tokio::test]
+async fn where_there_is_no_pool_for_epochs_no_module_is_made_for_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pools = Pools { epoch: None, ..Pools::of(2) };
+    let sandbox = Arc::new(Sandbox::laid_out(pools).expect("a sandbox"));
+    let cache = open(dir.path(), sandbox).expect("a cache");
+    let module = ModuleKey { metering: Metering::Epoch, ..key(&wasm(GOOD)) };
+    let got = cache.get(module, async || panic!("nobody asks for its bytes")).await;
+    assert!(matches!(got, Err(ModuleError::Sandbox(SandboxError::NoPool { .. }))));
 }
 
 fn only_file(dir: &Path) -> PathBuf {
@@ -111,7 +152,7 @@ async fn a_module_is_compiled_once_however_many_ask() {
     let bytes = wasm(GOOD);
     let fetches = AtomicU32::new(0);
     let get = || {
-        cache.get(Digest::of(&bytes), async || {
+        cache.get(key(&bytes), async || {
             fetches.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             Ok(bytes.clone())
@@ -156,10 +197,10 @@ async fn a_failed_fetch_is_tried_again() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path(), sandbox()).expect("a cache");
     let bytes = wasm(GOOD);
-    let digest = Digest::of(&bytes);
-    let failed = cache.get(digest, async || Err(DataError::NotFound(digest))).await;
+    let module = key(&bytes);
+    let failed = cache.get(module, async || Err(DataError::NotFound(module.digest))).await;
     assert!(matches!(failed, Err(ModuleError::Data(DataError::NotFound(_)))));
-    assert!(cache.get(digest, async || Ok(bytes)).await.is_ok());
+    assert!(cache.get(module, async || Ok(bytes)).await.is_ok());
 }
 
 #[tokio::test]
@@ -176,9 +217,9 @@ async fn a_refusal_stands_without_another_look() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path(), sandbox()).expect("a cache");
     let bytes = wasm("(module)");
-    let digest = Digest::of(&bytes);
-    let first = cache.get(digest, async || Ok(bytes)).await;
-    let second = cache.get(digest, async || panic!("it is known")).await;
+    let module = key(&bytes);
+    let first = cache.get(module, async || Ok(bytes)).await;
+    let second = cache.get(module, async || panic!("it is known")).await;
     assert!(matches!(first, Err(ModuleError::Refused(Refusal::Invalid { .. }))));
     assert!(matches!(second, Err(ModuleError::Refused(Refusal::Invalid { .. }))));
     assert!(fs::read_dir(dir.path()).expect("a directory").next().is_none());

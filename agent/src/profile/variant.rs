@@ -2,6 +2,7 @@
 //! instances lie. Agents run the default; `tests/determinism.rs` runs all others beside it.
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel};
+use weir_proto::metering::Metering;
 
 use super::config;
 use crate::pool::Layout;
@@ -53,8 +54,8 @@ impl Default for Variant {
 
 impl Variant {
     /// Makes an engine of this kind; not all of them use the pool.
-    pub(super) fn engine(self, pool: Layout) -> wasmtime::Result<Engine> {
-        let mut config = config();
+    pub(super) fn engine(self, metering: Metering, pool: Layout) -> wasmtime::Result<Engine> {
+        let mut config = config(metering);
         self.compile_for(&mut config)?;
         config.cranelift_opt_level(self.optimised);
         config.memory_init_cow(self.images);

@@ -20,9 +20,10 @@ use wasmtime::{Module, component::Component};
 use weir_proto::{digest::Digest, job::StageSpec, limits::Limits};
 
 use super::{
-    Loaded, OutputBuffer, preview2,
+    OutputBuffer, preview2,
     tests::running::{SANDBOX, attempt, stage},
 };
+use crate::modules::Loaded;
 
 /// Longest that a module of a few kilobytes may take to compile and run with 10,000 of fuel.
 const MAX_TIME: Duration = Duration::from_secs(20);
@@ -75,13 +76,13 @@ fn found_dir() -> Found {
 /// Compiles and runs it, if it is a module or component at all; whether it was.
 fn run(bytes: &[u8]) -> bool {
     let began = Instant::now();
-    let engine = SANDBOX.engine();
+    let engine = SANDBOX.by_fuel().engine();
     let module = Module::new(engine, bytes).map(Loaded::Module);
     let Ok(loaded) = module.or_else(|_| Component::new(engine, bytes).map(Loaded::Component))
     else {
         return false;
     };
-    let Ok(ready) = SANDBOX.connect(&loaded) else { return true };
+    let Ok(ready) = SANDBOX.by_fuel().connect(&loaded) else { return true };
     let limits = Limits { fuel: 10_000, memory_bytes: 64 << 20, ..stage().limits };
     let stage = StageSpec { limits, ..stage() };
     let output = OutputBuffer::new(1 << 20);

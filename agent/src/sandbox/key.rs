@@ -44,7 +44,7 @@ impl StageKey {
     /// Reads what the stage's tasks have in common.
     pub fn new(stage: &StageSpec) -> StageKey {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        hasher.update(&profile::digest().0);
+        hasher.update(&profile::digest(stage.metering).0);
         text(&mut hasher, &stage.name);
         hasher.update(&stage.module.0);
         number(&mut hasher, stage.args.len() as u64);

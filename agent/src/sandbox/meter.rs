@@ -1,4 +1,5 @@
-//! What host calls cost, and the quantum that they are a part of.
+//! What host calls cost, and the quantum that they are a part of. To a guest that is metered by epochs
+//! they cost the time that they take, and nothing is to be done about it here.
 //!
 //! A host call notes what it did in `bill`; the wrapper around it takes that from the guest's fuel.
 //! Setting a store's fuel restarts Wasmtime's own count to the next yield, so a guest that calls the
@@ -14,7 +15,7 @@ use std::{
 
 use wasmtime::{AsContextMut, Trap};
 
-use super::{Guest, gauge::Gauge};
+use super::{Guest, gauge::Gauge, spent::Spent};
 use crate::profile::{FUEL_PER_NANOSECOND, QUANTUM_FUEL, price};
 
 /// The fuel of one attempt, as host calls see it.
@@ -34,15 +35,22 @@ pub(crate) struct Meter {
     called: Instant,
     /// Who shares the cores out is told what is used.
     gauge: Arc<Gauge>,
+    /// Of an attempt that is metered by epochs: what it has used. Then nothing above counts.
+    spent: Option<Arc<Spent>>,
 }
 
 /// How long a guest goes on, at least, that calls what costs nothing and may take long: some quanta.
 const REST_AFTER: Duration = Duration::from_millis(1);
 
 impl Meter {
-    pub(super) fn new(limit: u64, gauge: Arc<Gauge>) -> Meter {
+    pub(super) fn new(limit: u64, spent: Option<Arc<Spent>>, gauge: Arc<Gauge>) -> Meter {
         let (yield_at, now) = (limit.saturating_sub(QUANTUM_FUEL), Instant::now());
-        Meter { limit, left: limit, bill: 0, yield_at, rested: now, called: now, gauge }
+        Meter { limit, left: limit, bill: 0, yield_at, rested: now, called: now, gauge, spent }
+    }
+
+    /// What was used of time, where that is what counts.
+    pub(super) fn spent(&self) -> Option<&Arc<Spent>> {
+        self.spent.as_ref()
     }
 
     /// Adds to what the current host call costs.
@@ -67,7 +75,10 @@ impl Meter {
 
     /// Fuel used until now, what the current host call has cost so far included.
     pub(super) fn used(&self) -> u64 {
-        self.limit - self.left.saturating_sub(self.bill)
+        match &self.spent {
+            None => self.limit - self.left.saturating_sub(self.bill),
+            Some(spent) => spent.fuel(),
+        }
     }
 }
 
@@ -83,6 +94,9 @@ async fn poll_once<T>(mut event: Pin<&mut impl Future<Output = T>>) -> Option<T>
 /// Notes how much fuel is left when a component's host call begins, if it is not inside another.
 pub(super) fn look(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
+    if store.data().meter.spent.is_some() {
+        return Ok(());
+    }
     let left = store.get_fuel()?;
     let meter = &mut store.data_mut().meter;
     if !meter.has_bill() {
@@ -100,6 +114,9 @@ pub(super) fn enter(
     price: u64,
 ) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
+    if store.data().meter.spent.is_some() {
+        return Ok(());
+    }
     let left = store.get_fuel()?;
     let meter = &mut store.data_mut().meter;
     meter.left = left;
@@ -115,6 +132,9 @@ pub(super) fn enter(
 /// `OutOfFuel` when there is not enough left; what there is is taken.
 pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
     let mut store = store.as_context_mut();
+    if store.data().meter.spent.is_some() {
+        return Ok(());
+    }
     let left = store.get_fuel()?;
     let guest = store.data_mut();
     let steps = guest.files.take_steps();
@@ -143,6 +163,9 @@ pub(super) async fn settle(mut store: impl AsContextMut<Data = Guest>) -> wasmti
 pub(super) async fn rest(mut store: impl AsContextMut<Data = Guest>) {
     let mut store = store.as_context_mut();
     let meter = &store.data().meter;
+    if meter.spent.is_some() {
+        return;
+    }
     // To the bill it is nothing; to those who wait for this core it is what they would have used.
     let ns = u64::try_from(meter.called.elapsed().as_nanos()).unwrap_or(u64::MAX);
     meter.gauge.beside(ns.saturating_mul(FUEL_PER_NANOSECOND));

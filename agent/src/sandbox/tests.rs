@@ -1,6 +1,7 @@
 //! Every way a guest can end, with its numbers, and what it cannot reach.
 
 mod coredump;
+mod epochs;
 mod exceptions;
 mod host;
 pub(super) mod prices;
@@ -11,6 +12,7 @@ use wasmtime::Module;
 
 use self::running::{attempt, run, run_in, stage, with_limits};
 use super::*;
+use crate::modules::Loaded;
 
 const WASI: &str = "wasi_snapshot_preview1";
 
@@ -283,8 +285,9 @@ async fn more_attempts_than_instances_are_told_apart_from_failures() {
     let config = SandboxConfig { max_instances: 1 };
     let sandbox = Sandbox::new(config).expect("a sandbox");
     let bytes = wat::parse_str(command("(loop br 0)")).expect("text that parses");
-    let module = Module::new(sandbox.engine(), bytes).expect("a valid module");
-    let module = sandbox.connect(&Loaded::Module(module)).expect("a module that connects");
+    let runner = sandbox.by_fuel();
+    let module = Module::new(runner.engine(), bytes).expect("a valid module");
+    let module = runner.connect(&Loaded::Module(module)).expect("a module that connects");
     let stage = with_limits(|limits| {
         limits.fuel = u64::MAX;
         limits.timeout_ms = 100;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use weir_proto::{agent::AgentMessage, digest::Digest};
+use weir_proto::agent::AgentMessage;
 
 use super::{Action, Session, stay::Stay};
+use crate::modules::ModuleKey;
 
 /// How often an agent measures its machine again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) struct Speed {
     idle_since_ms: Option<u64>,
     measured_ms: Option<u64>,
     /// Modules that are compiled ahead of tasks: that takes cores too.
-    compiling: BTreeSet<Digest>,
+    compiling: BTreeSet<ModuleKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +50,11 @@ impl Speed {
         Speed { often, measuring: Measuring::No, idle_since_ms, measured_ms, compiling }
     }
 
-    pub(super) fn compiles(&mut self, module: Digest) {
+    pub(super) fn compiles(&mut self, module: ModuleKey) {
         self.compiling.insert(module);
     }
 
-    pub(super) fn compiled(&mut self, module: Digest) {
+    pub(super) fn compiled(&mut self, module: ModuleKey) {
         self.compiling.remove(&module);
     }
 

@@ -1,6 +1,7 @@
 //! The session against scripts of what a master and an executor say.
 
 mod once;
+mod profile;
 
 use weir_proto::{
     digest::Digest,
@@ -8,6 +9,7 @@ use weir_proto::{
     job::{StageSpec, TaskKind},
     lease::PrepareStep,
     limits::Resources,
+    metering::Metering,
     outcome::{Outcome, Usage},
     page::{MAX_PAGE_BYTES, Page},
 };
@@ -24,6 +26,7 @@ fn agent() -> AgentDescription {
         name: "a".to_owned(),
         architecture: "x86_64".to_owned(),
         profile: "weir-1".to_owned(),
+        epoch_profile: None,
         resources: Resources::new(2000, 1 << 30),
         fuel_per_second: 1,
         version: "0".to_owned(),
@@ -54,17 +57,27 @@ fn finished(index: u32) -> Finished {
     Finished { lease: LEASE, task: STAGE.task(index), end: End::Result(result) }
 }
 
+fn precompile(namespace: &Namespace, module: ModuleKey) -> MasterMessage {
+    MasterMessage::Precompile {
+        namespace: namespace.clone(),
+        module: module.digest,
+        metering: module.metering,
+    }
+}
+
 #[test]
 fn what_came_of_a_module_is_told_while_there_is_a_leader() {
     let mut session = welcomed();
-    let (namespace, module) = (Namespace::default_namespace(), Digest::of(b"module"));
-    let asked = MasterMessage::Precompile { namespace: namespace.clone(), module };
+    let namespace = Namespace::default_namespace();
+    let module = ModuleKey { digest: Digest::of(b"module"), metering: Metering::Epoch };
+    let asked = precompile(&namespace, module);
     let actions = session.step(Event::Received(asked), Vec::new(), 10);
     let [Action::Precompile(of, what)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((of, *what), (&namespace, module));
     let came = || Event::Precompiled(module, Precompiled::Ready);
     let actions = session.step(came(), Vec::new(), 20);
-    let [Action::Send(AgentMessage::Precompiled { .. })] = &actions[..] else {
+    let [Action::Send(AgentMessage::Precompiled { metering: Metering::Epoch, .. })] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     session.step(Event::Disconnected, Vec::new(), 30);
@@ -90,7 +103,11 @@ fn a_heartbeat_tells_what_is_prepared() {
 
 /// A session that was welcomed at time 0.
 fn welcomed() -> Session {
-    let mut session = Session::new(agent(), Recalibration::default(), Vec::new());
+    welcomed_as(agent())
+}
+
+fn welcomed_as(agent: AgentDescription) -> Session {
+    let mut session = Session::new(agent, Recalibration::default(), Vec::new());
     let actions = session.step(Event::Tick, Vec::new(), 0);
     assert!(matches!(actions[..], [Action::Connect]));
     connect(&mut session, 0);
@@ -299,17 +316,6 @@ fn a_lease_that_does_not_fit_is_given_back_with_the_reason() {
     session.step(Event::Finished((0..19).map(finished).collect()), Vec::new(), 1);
     other.slots = 1;
     assert!(matches!(grant(&mut session, other)[..], [Action::Run(_)]));
-}
-
-#[test]
-fn a_lease_for_another_profile_is_given_back() {
-    let mut session = welcomed();
-    let actions = grant(&mut session, Lease { profile: "weir-9".to_owned(), ..lease(0, 3) });
-    let [Action::Send(AgentMessage::Returned { reason, .. })] = &actions[..] else {
-        panic!("{actions:?}");
-    };
-    assert!(reason.as_deref().is_some_and(|why| why.contains("weir-9")), "{reason:?}");
-    assert_eq!(session.leases(), 0);
 }
 
 #[test]
@@ -536,8 +542,8 @@ fn who_has_tasks_does_not_measure_itself_and_forgets_what_it_was_about_to() {
 fn who_compiles_ahead_of_tasks_does_not_measure_itself() {
     let mut session = welcomed();
     let every_ms = Recalibration::default().every_ms;
-    let (namespace, module) = (Namespace::default_namespace(), Digest::of(b"module"));
-    receive(&mut session, MasterMessage::Precompile { namespace, module }, 1);
+    let module = ModuleKey { digest: Digest::of(b"module"), metering: Metering::Fuel };
+    receive(&mut session, precompile(&Namespace::default_namespace(), module), 1);
     let busy = session.step(Event::Tick, Vec::new(), 2 * every_ms);
     assert!(calibrates(&busy).is_empty(), "{busy:?}");
     session.step(Event::Precompiled(module, Precompiled::Ready), Vec::new(), 2 * every_ms);

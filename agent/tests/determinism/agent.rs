@@ -8,7 +8,7 @@ use weir_agent::{
     data::MemoryData,
     executor::{End, Executor, ExecutorConfig, Finished},
     modules::ModuleCache,
-    profile::{PROFILE, Variant},
+    profile::{self, Variant},
     sandbox::{Sandbox, SandboxConfig},
 };
 use weir_proto::{
@@ -16,6 +16,7 @@ use weir_proto::{
     job::{Input, InputSource, Keep, StageSpec, Stdin},
     lease::Lease,
     limits::Limits,
+    metering::Metering,
     page::TaskResult,
     range::TaskRange,
 };
@@ -29,11 +30,12 @@ pub(crate) struct Agent {
     executor: Executor,
     data: Arc<MemoryData>,
     images: bool,
+    metering: Metering,
     _dir: tempfile::TempDir,
 }
 
 impl Agent {
-    pub(crate) fn start(variant: Variant) -> Agent {
+    pub(crate) fn start(variant: Variant, metering: Metering) -> Agent {
         let sandbox = Sandbox::of(variant, SandboxConfig { max_instances: 20 });
         let sandbox = Arc::new(sandbox.expect("a sandbox"));
         let dir = tempfile::tempdir().expect("a directory");
@@ -48,7 +50,7 @@ impl Agent {
             Handle::current(),
         );
         let executor = executor.expect("an executor");
-        Agent { executor, data, images: variant.images, _dir: dir }
+        Agent { executor, data, images: variant.images, metering, _dir: dir }
     }
 
     /// A record for each guest, in their order.
@@ -120,10 +122,11 @@ impl Agent {
                 inputs,
                 keep: Keep::Out,
                 success_codes: vec![3],
+                metering: self.metering,
                 limits: Limits { fuel: guest.limits.fuel + self.extra_fuel(guest), ..guest.limits },
                 ..StageSpec::new("main", self.data.insert(guest.module.clone()))
             },
-            profile: PROFILE.to_owned(),
+            profile: profile::name(self.metering).to_owned(),
             weights: Vec::new(),
         }
     }

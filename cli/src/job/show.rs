@@ -7,6 +7,7 @@ use weir_sdk::{
     proto::{
         id::JobId,
         job::{Keep, StageSpec, Stdin, TaskKind},
+        metering::Metering,
         range::RangeSet,
         units::{grouped, short_bytes, short_count, short_duration},
     },
@@ -198,6 +199,9 @@ fn about_spec(about: &mut Properties, stage: &StageSpec) {
         let words: Vec<String> = stage.capabilities.iter().map(ToString::to_string).collect();
         about.add("allowed", words.join(", "));
     }
+    if stage.metering == Metering::Epoch {
+        about.add("metering", "by epochs: fuel is the time that tasks take");
+    }
     if stage.coredump {
         about.add("core dumps", "of tasks that trap");
     }
@@ -322,6 +326,7 @@ retried      4 failed attempts repeated
         stage.stdin = Stdin::Item;
         stage.retries = 2;
         stage.success_codes = vec![3, 4];
+        stage.metering = Metering::Epoch;
         stage.keep = Keep::Paths(vec!["a.png".to_owned()]);
         let source = InputSource::Tree(Digest::of(b"t"));
         stage.inputs = vec![Input { path: "/data".to_owned(), source, writable: true }];
@@ -331,6 +336,7 @@ retried      4 failed attempts repeated
             "retry of     job-3\n",
             "for each     20,000 items of blake3:",
             "stdin        each task's item\n",
+            "metering     by epochs: fuel is the time that tasks take\n",
             "retries      up to 2 of each task\n",
             "success      exit codes 0, 3, 4\n",
             "outputs      of /out: a.png\n",

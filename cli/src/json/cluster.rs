@@ -81,8 +81,10 @@ pub(crate) struct Agent {
     state: &'static str,
     /// The architecture of its machine.
     architecture: String,
-    /// The profile under which its fuel and results are defined.
+    /// The profile under which fuel and results of tasks that are metered by fuel are defined.
     profile: String,
+    /// That of tasks which are metered by epochs; null where it runs none.
+    epoch_profile: Option<String>,
     /// Version of its binary.
     version: String,
     /// Thousandths of a core that it offers.
@@ -246,6 +248,7 @@ impl From<&AgentView> for Agent {
             state: view.life.word(),
             architecture: view.agent.architecture.clone(),
             profile: view.agent.profile.clone(),
+            epoch_profile: view.agent.epoch_profile.clone(),
             version: view.agent.version.clone(),
             cpu_millis: view.agent.resources.cpu_millis,
             memory_bytes: view.agent.resources.memory_bytes,

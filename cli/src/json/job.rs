@@ -131,6 +131,10 @@ struct Stage {
     seed: u64,
     /// What tasks may do beyond computing: `clock`, `random`.
     capabilities: Vec<String>,
+    /// How what tasks use is counted: `fuel` or `epoch`.
+    metering: &'static str,
+    /// Whether tasks are functions of what they are given: the same wherever they run.
+    pure: bool,
     /// Whether tasks that trap leave a core dump.
     coredump: bool,
     /// Tasks that succeeded.
@@ -279,6 +283,8 @@ impl From<(&StageSpec, &StageView)> for Stage {
             },
             seed: spec.seed,
             capabilities: spec.capabilities.iter().map(ToString::to_string).collect(),
+            metering: spec.metering.word(),
+            pure: spec.is_pure(),
             coredump: spec.coredump,
             succeeded: view.succeeded,
             failed: view.failed,

@@ -199,8 +199,8 @@ impl Control {
             AgentMessage::Leaving { abandoned } => {
                 self.gone(agent, Change::AgentLeft { agent, abandoned }, now_ms);
             }
-            AgentMessage::Precompiled { module, came } => {
-                self.precompiles.told(agent, module, &came);
+            AgentMessage::Precompiled { module, metering, came } => {
+                self.precompiles.told(agent, module, metering, &came);
             }
             AgentMessage::Calibrated { fuel_per_second } => {
                 self.calibrated(agent, fuel_per_second, now_ms);

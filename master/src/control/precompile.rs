@@ -9,6 +9,7 @@ use weir_proto::{
     agent::{MasterMessage, Precompiled},
     digest::Digest,
     id::{AgentId, Namespace, RequestId},
+    metering::Metering,
 };
 
 use super::{Action, Control, SessionId};
@@ -26,6 +27,8 @@ pub struct PrecompileRequest {
     pub namespace: Namespace,
     /// The module.
     pub module: Digest,
+    /// For tasks that are metered so.
+    pub metering: Metering,
 }
 
 /// Requests, the newest last.
@@ -58,8 +61,8 @@ impl Precompiles {
         let Asked { request, agents } = &mut self.0[at];
         for (agent, session) in sessions {
             agents.entry(agent).or_insert_with(|| {
-                let (namespace, module) = (request.namespace.clone(), request.module);
-                let message = MasterMessage::Precompile { namespace, module };
+                let PrecompileRequest { namespace, module, metering, .. } = request.clone();
+                let message = MasterMessage::Precompile { namespace, module, metering };
                 actions.push(Action::ToAgent(session, message));
                 None
             });
@@ -67,8 +70,16 @@ impl Precompiles {
     }
 
     /// An agent told what came of a module.
-    pub(super) fn told(&mut self, agent: AgentId, module: Digest, came: &Precompiled) {
-        for asked in self.0.iter_mut().filter(|asked| asked.request.module == module) {
+    pub(super) fn told(
+        &mut self,
+        agent: AgentId,
+        module: Digest,
+        metering: Metering,
+        came: &Precompiled,
+    ) {
+        let told =
+            |request: &PrecompileRequest| (request.module, request.metering) == (module, metering);
+        for asked in self.0.iter_mut().filter(|asked| told(&asked.request)) {
             if let Some(told) = asked.agents.get_mut(&agent) {
                 *told = Some(came.clone());
             }
@@ -88,11 +99,17 @@ impl Precompiles {
 }
 
 impl Control {
-    /// A client wants a module compiled; without leading, nothing comes of it.
+    /// A client wants a module compiled by all agents that run tasks which are metered so; without
+    /// leading, nothing comes of it.
     pub(super) fn precompile(&mut self, request: PrecompileRequest, actions: &mut Vec<Action>) {
-        if self.table.is_some() {
-            self.precompiles.ask(request, self.sessions.open_ones(), actions);
-        }
+        let Some(table) = &self.table else { return };
+        let runs = |agent: AgentId| {
+            let known = table.agents().get(&agent);
+            known.is_some_and(|known| known.description.profile_for(request.metering).is_some())
+        };
+        let able = self.sessions.open_ones().filter(|(agent, _)| runs(*agent));
+        let able: Vec<(AgentId, SessionId)> = able.collect();
+        self.precompiles.ask(request, able.into_iter(), actions);
     }
 
     /// What came of a request by now: the names of connected agents, each with its answer once it has
@@ -119,6 +136,7 @@ mod tests {
             request: RequestId([number; 16]),
             namespace: Namespace::default_namespace(),
             module: Digest::of(b"module"),
+            metering: Metering::Fuel,
         }
     }
 
@@ -151,10 +169,12 @@ mod tests {
         let mut asked = Precompiles::default();
         ask(&mut asked, 1, &[LEFT]);
         ask(&mut asked, 2, &[LEFT]);
-        asked.told(LEFT.0, Digest::of(b"another"), &Precompiled::Ready);
-        asked.told(RIGHT.0, Digest::of(b"module"), &Precompiled::Ready);
+        let module = Digest::of(b"module");
+        asked.told(LEFT.0, Digest::of(b"another"), Metering::Fuel, &Precompiled::Ready);
+        asked.told(LEFT.0, module, Metering::Epoch, &Precompiled::Ready);
+        asked.told(RIGHT.0, module, Metering::Fuel, &Precompiled::Ready);
         assert!(asked.0.iter().all(|asked| asked.agents.get(&LEFT.0) == Some(&None)));
-        asked.told(LEFT.0, Digest::of(b"module"), &Precompiled::Ready);
+        asked.told(LEFT.0, module, Metering::Fuel, &Precompiled::Ready);
         let ready = BTreeMap::from([(LEFT.0, Some(Precompiled::Ready))]);
         assert!(asked.0.iter().all(|asked| asked.agents == ready));
     }

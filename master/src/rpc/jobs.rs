@@ -16,7 +16,6 @@ use weir_proto::{
     digest::Digest,
     id::{JobId, Namespace, RequestId},
     job::{JobSpec, StageSpec, TaskKind},
-    limits::Resources,
     manifest::Manifest,
     range::RangeSet,
     wire,
@@ -59,7 +58,7 @@ impl JobsService {
             self.check_there(&spec.namespace, &digests).await?;
             self.check_manifest(&spec.namespace, stage).await?;
             self.check_module(&spec.namespace, stage.module).await?;
-            self.check_size(&stage.resources)?;
+            self.check_feasible(stage)?;
         }
         Ok(())
     }
@@ -117,16 +116,23 @@ impl JobsService {
     }
 
     /// A job that no agent could ever run is refused while there are agents to compare with.
-    fn check_size(&self, needs: &Resources) -> Result<(), Status> {
+    fn check_feasible(&self, stage: &StageSpec) -> Result<(), Status> {
         let state = self.master.state();
-        let agents = || {
+        let staying = || {
             let staying = state.live_agents().filter(|agent| !agent.draining);
             staying.map(|agent| &agent.description)
         };
-        let Some(most) = most_of_each(agents()) else { return Ok(()) };
-        if agents().any(|agent| agent.resources.slots(needs) > 0) {
+        if staying().next().is_none() || staying().any(|agent| agent.slots(stage) > 0) {
             return Ok(());
         }
+        let (metering, needs) = (stage.metering, &stage.resources);
+        let metered = staying().filter(|agent| agent.profile_for(metering).is_some());
+        let Some(most) = most_of_each(metered) else {
+            return Err(Status::invalid_argument(format!(
+                "no agent runs tasks with `metering = \"{metering}\"`; leave it out or add an agent \
+                 that does"
+            )));
+        };
         // One may have the memory, and another one what has a name.
         let there = match most.slots(needs) {
             0 => format!("the largest has {most}"),

@@ -80,6 +80,7 @@ impl Log {
             name: name.to_owned(),
             architecture: "x86_64".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: None,
             resources: Resources {
                 countables: [("gpu", 4)].into_iter().collect(),
                 ..Resources::new(4_000, 8 << 30)

@@ -40,7 +40,8 @@ fn longest_queue_for(
     agent: AgentId,
     now_ms: u64,
 ) -> Option<(LeaseId, u32)> {
-    let room = table.agents().get(&agent)?.description.resources.without(&table.used(agent));
+    let description = &table.agents().get(&agent)?.description;
+    let room = description.resources.without(&table.used(agent));
     let could_give = |held: &HeldLease| {
         held.agent != agent
             && !held.proposed
@@ -51,7 +52,7 @@ fn longest_queue_for(
         let queue = table.stages().get(&held.stage)?;
         let (_, spec) = state.stage(held.stage)?;
         // What waits with the leader goes first.
-        let takes = room.slots(&spec.resources) > 0
+        let takes = description.slots_in(&room, spec) > 0
             && queue.leasable().is_empty()
             && !queue.is_cooling(agent, now_ms);
         let queue_us = u64::from(held.queue_len()).saturating_mul(held.task_us(queue, now_ms));

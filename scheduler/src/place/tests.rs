@@ -1,6 +1,7 @@
 //! A leader without a log: what is leased to whom, and that no task is lost or leased twice.
 
 mod makespan;
+mod metered;
 mod moved;
 mod once;
 mod weights;

@@ -9,6 +9,7 @@ use weir_proto::{
     job::{MAX_NAME_BYTES, MAX_TASKS},
     limits::Resources,
     manifest::item_problem,
+    metering::Metering,
     units::{grouped, short_bytes},
 };
 
@@ -18,6 +19,7 @@ use super::{
     problem::{Problem, quoted},
     sources::{ForeachFile, StdinFile},
     stage::StageFile,
+    values::MeteringWord,
 };
 use crate::{
     module_file::{self, ModuleFileError},
@@ -120,6 +122,7 @@ impl Disk<'_> {
             once: stage.once.unwrap_or(false),
             seed: stage.seed.map_or(0, |seed| seed.0 as u64),
             capabilities: stage.capabilities.iter().map(|word| word.0.clone()).collect(),
+            metering: stage.metering.map_or(Metering::default(), |MeteringWord(metering)| metering),
             coredump: stage.coredump.unwrap_or(false),
         })
     }

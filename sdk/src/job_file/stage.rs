@@ -14,7 +14,7 @@ use super::{
     problem::{nearest, quoted},
     reader::{At, Problems, Read, Table, Value, known_keys},
     sources::{ForeachFile, InputFile, ModuleSource, OutputsFile, StdinFile},
-    values::{CapabilityWord, Cores, Fuel, Int, Name, Size, TaskCount, Time},
+    values::{CapabilityWord, Cores, Fuel, Int, MeteringWord, Name, Size, TaskCount, Time},
 };
 
 /// A stage: one task, an array of tasks (`count`), or a task for each item (`foreach`), all of one
@@ -80,6 +80,11 @@ pub struct StageFile {
     /// Default: none.
     #[schemars(default, extend("default" = []))]
     pub capabilities: Vec<CapabilityWord>,
+    /// How what tasks use is counted: by `fuel`, each instruction, or by `epoch`, the time that they
+    /// take. By epochs inner loops are faster, and tasks are no pure functions: what they have used
+    /// differs from run to run. Default: `"fuel"`.
+    #[schemars(extend("default" = "fuel"))]
+    pub metering: Option<MeteringWord>,
     /// Whether a task that traps leaves a core dump: its memory and its call stack, as a blob.
     /// Default: false.
     #[schemars(extend("default" = false))]
@@ -183,7 +188,7 @@ impl StageFile {
             problems,
         );
         let not_yet = |key: &str| format!("`{key}` is not built yet; leave it out");
-        table.refuse(&["metering", "deadline", "ttl"], not_yet, problems);
+        table.refuse(&["deadline", "ttl"], not_yet, problems);
         let retries = table.optional("retries", problems);
         let once = table.optional("once", problems);
         check_once(table, retries, once, problems);
@@ -202,6 +207,7 @@ impl StageFile {
             once,
             seed: table.optional("seed", problems),
             capabilities: table.optional("capabilities", problems).unwrap_or_default(),
+            metering: table.optional("metering", problems),
             coredump: table.optional("coredump", problems),
             outputs: table.optional("outputs", problems),
             // Last, so that all the others are read without it too, for their problems.

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
+use weir_proto::metering::Metering;
+
 use super::{
     problem::Severity,
     stage::{LimitsFile, ResourcesFile},
+    values::MeteringWord,
     *,
 };
 
@@ -30,6 +33,7 @@ once = true
 seed = 7
 capabilities = ["clock", "random"]
 coredump = true
+metering = "epoch"
 outputs = ["thumb.png"]
 
 [stage.env]
@@ -59,6 +63,7 @@ fn every_key_is_read() {
     let allowed: Vec<String> = stage.capabilities.iter().map(|word| word.0.to_string()).collect();
     assert_eq!(allowed, ["clock", "random"]);
     assert_eq!((stage.coredump, stage.once), (Some(true), Some(true)));
+    assert_eq!(stage.metering, Some(MeteringWord(Metering::Epoch)));
     let inputs: Vec<(&str, bool)> =
         stage.inputs.iter().map(|(path, input)| (&path[..], input.value.writable)).collect();
     assert_eq!(inputs, [("/etc/shrink", true), ("/in/odd", true), ("/in/palette", false)]);

@@ -9,6 +9,7 @@ use weir_proto::{
     job::{MAX_NAME_BYTES, MAX_TASKS},
     limits::MIN_CPU_MILLIS,
     malformed::Malformed,
+    metering::Metering,
     units::{parse_bytes, parse_count, parse_duration},
 };
 
@@ -72,6 +73,10 @@ pub struct TaskCount(pub u32);
 /// Something that tasks may do beyond computing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapabilityWord(pub Capability);
+
+/// How what tasks use is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeteringWord(pub Metering);
 
 /// An integer from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,6 +289,18 @@ impl Read for CapabilityWord {
     }
 }
 
+impl Read for MeteringWord {
+    fn read(value: &Value<'_>, problems: &mut Problems<'_>) -> Option<MeteringWord> {
+        let word = value.string("\"epoch\"", problems)?;
+        let metering = word.parse();
+        if metering.is_err() {
+            let message = format!("{} is no way to meter", quoted(word));
+            problems.error(&value.span, message, "there are `fuel` and `epoch`");
+        }
+        metering.ok().map(MeteringWord)
+    }
+}
+
 impl<const MIN: i64, const MAX: i64> Read for Int<MIN, MAX> {
     const LIST: &'static str = "[3, 77]";
 
@@ -329,6 +346,10 @@ schema! {
         "type": "string",
         "pattern": "^(clock|random|net:.+:(\\*|[0-9]+))$",
         "examples": ["clock", "random", "net:example.org:443"],
+    });
+    () MeteringWord: json_schema!({
+        "type": "string",
+        "enum": Metering::ALL.map(Metering::word),
     });
     () TaskCount: json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_TASKS });
     (<const MIN: i64, const MAX: i64>) Int<MIN, MAX>: json_schema!({

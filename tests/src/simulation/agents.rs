@@ -111,6 +111,7 @@ impl AgentHost {
             name: "simulated".to_owned(),
             architecture: "none".to_owned(),
             profile: "weir-1".to_owned(),
+            epoch_profile: None,
             resources: self.resources.clone(),
             fuel_per_second,
             version: "0".to_owned(),

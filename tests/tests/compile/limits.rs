@@ -4,10 +4,10 @@ use std::{ffi::OsString, fs, path::Path, sync::Arc, time::Instant};
 
 use weir_agent::{
     compiler::{CompilerConfig, Place, limits::CompileLimits},
-    modules::{ModuleCache, ModuleError, ReadyModule, Refusal},
+    modules::{ModuleCache, ModuleError, ModuleKey, ReadyModule, Refusal},
     sandbox::{Sandbox, SandboxConfig},
 };
-use weir_proto::digest::Digest;
+use weir_proto::{digest::Digest, metering::Metering};
 use weir_tests::{
     bombs::{bomb, functions},
     cluster::{PATIENCE, binary, poll},
@@ -24,8 +24,12 @@ fn cache(dir: &Path, place: Place, limits: CompileLimits) -> ModuleCache {
     ModuleCache::open(dir, Arc::new(sandbox), config).expect("a cache")
 }
 
+fn key(bytes: &[u8]) -> ModuleKey {
+    ModuleKey { digest: Digest::of(bytes), metering: Metering::Fuel }
+}
+
 async fn get(cache: &ModuleCache, bytes: &[u8]) -> Result<Arc<ReadyModule>, ModuleError> {
-    cache.get(Digest::of(bytes), async || Ok(bytes.to_vec().into())).await
+    cache.get(key(bytes), async || Ok(bytes.to_vec().into())).await
 }
 
 /// Compiles under these limits; the reason why it was too much.
@@ -34,7 +38,7 @@ async fn too_much(bytes: &[u8], limits: CompileLimits) -> String {
     let cache = cache(dir.path(), children(), limits);
     let first = get(&cache, bytes).await;
     let started = Instant::now();
-    let again = cache.get(Digest::of(bytes), async || panic!("the verdict is known")).await;
+    let again = cache.get(key(bytes), async || panic!("the verdict is known")).await;
     assert!(started.elapsed().as_millis() < 100, "a verdict is remembered");
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing is left");
     match (first, again) {

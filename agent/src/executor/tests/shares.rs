@@ -6,14 +6,20 @@ use super::*;
 const QUANTUM: u64 = crate::profile::QUANTUM_FUEL;
 
 impl Bench {
-    fn lease_of(&self, seq: u64, namespace: &str, weights: &[u32], lease: Lease) -> Lease {
+    pub(super) fn lease_of(
+        &self,
+        seq: u64,
+        namespace: &str,
+        weights: &[u32],
+        lease: Lease,
+    ) -> Lease {
         let namespace = namespace.parse().expect("a namespace");
         let id = LeaseId { term: 1, seq };
         Lease { id, namespace, weights: weights.to_vec(), ..lease }
     }
 
     /// Runs until so much fuel was used altogether; what each lease has used.
-    async fn fuel_used(&self, until: u64) -> HashMap<u64, u64> {
+    pub(super) async fn fuel_used(&self, until: u64) -> HashMap<u64, u64> {
         let mut used: HashMap<u64, u64> = HashMap::new();
         while used.values().sum::<u64>() < until {
             self.executor.changed().await;

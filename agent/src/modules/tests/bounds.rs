@@ -27,12 +27,12 @@ impl Shelf {
 
     async fn get(&self, number: u32) -> Arc<ReadyModule> {
         let bytes = nth(number);
-        let got = self.cache.get(Digest::of(&bytes), async || Ok(bytes)).await;
+        let got = self.cache.get(key(&bytes), async || Ok(bytes)).await;
         got.unwrap_or_else(|error| panic!("{number}: {error}"))
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        self.cache.disk.path(Digest::of(&nth(number)))
+        self.cache.disk.path(key(&nth(number)))
     }
 
     /// Those of the first 100 whose files are there.
@@ -144,15 +144,15 @@ async fn a_module_of_20_mb_is_ready_soon_after_a_restart() {
         "(module (memory 400) (data (i32.const 0) \"{data}\") {functions} (func (export \"_start\")))"
     );
     let bytes = wasm(&text);
-    let digest = Digest::of(&bytes);
+    let module = key(&bytes);
     let first = open(dir.path(), sandbox.clone()).expect("a cache");
-    first.get(digest, async || Ok(bytes)).await.expect("a module");
+    first.get(module, async || Ok(bytes)).await.expect("a module");
     drop(first);
     let mut took = Vec::new();
     for _ in 0..5 {
         let cache = open(dir.path(), sandbox.clone()).expect("a cache");
         let began = Instant::now();
-        cache.get(digest, async || panic!("it is on the disk")).await.expect("a module");
+        cache.get(module, async || panic!("it is on the disk")).await.expect("a module");
         took.push(began.elapsed());
     }
     took.sort_unstable();

@@ -38,7 +38,7 @@ async fn a_thousand_who_ask_at_once_compile_once_and_one_who_leaves_hands_over()
                 go.notified().await;
                 Ok(bytes.clone())
             };
-            cache.get(Digest::of(&bytes), fetch).await.map(|_| ())
+            cache.get(key(&bytes), fetch).await.map(|_| ())
         })
     };
     let first = ask();
@@ -62,12 +62,12 @@ async fn what_is_done_for_a_module_is_told_until_it_is_done() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path(), sandbox()).expect("a cache");
     let bytes = wasm(GOOD);
-    let digest = Digest::of(&bytes);
-    let step = || cache.step(digest).map(|(step, _)| step);
+    let wanted = key(&bytes);
+    let step = || cache.step(wanted).map(|(step, _)| step);
     assert_eq!(step(), None);
     let all = [cache.compiler.turn(Urgency::Now).await];
     let fetched = Notify::new();
-    let mut getting = Box::pin(cache.get(digest, async || {
+    let mut getting = Box::pin(cache.get(wanted, async || {
         fetched.notified().await;
         Ok(bytes.clone())
     }));
@@ -100,10 +100,10 @@ async fn a_module_wanted_ahead_waits_for_others_until_tasks_want_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = open(dir.path(), sandbox()).expect("a cache");
     let bytes = wasm(GOOD);
-    let digest = Digest::of(&bytes);
+    let module = key(&bytes);
     let busy = cache.compiler.turn(Urgency::Now).await;
-    let mut ahead = Box::pin(cache.get_ahead(digest, async || Ok(bytes.clone())));
-    while cache.step(digest).map(|(step, _)| step) != Some(PrepareStep::Turn) {
+    let mut ahead = Box::pin(cache.get_ahead(module, async || Ok(bytes.clone())));
+    while cache.step(module).map(|(step, _)| step) != Some(PrepareStep::Turn) {
         assert!(poll_once(&mut ahead).await.is_pending());
         tokio::task::yield_now().await;
     }
@@ -114,7 +114,7 @@ async fn a_module_wanted_ahead_waits_for_others_until_tasks_want_it() {
     let Poll::Ready(busy) = poll_once(&mut other).await else { panic!("it goes first") };
 
     // Now tasks wait for it: it stands in line before who comes later.
-    let mut wanted = Box::pin(cache.get(digest, async || panic!("it is made already")));
+    let mut wanted = Box::pin(cache.get(module, async || panic!("it is made already")));
     assert!(poll_once(&mut wanted).await.is_pending() && poll_once(&mut ahead).await.is_pending());
     let mut late = Box::pin(cache.compiler.turn(Urgency::Now));
     assert!(poll_once(&mut late).await.is_pending());

@@ -31,7 +31,7 @@ async fn run(stage: &StageSpec, text: &str) -> Ran {
 }
 
 fn refused(text: &str) -> String {
-    SANDBOX.connect(&loaded(text)).err().expect("a component that does not connect")
+    SANDBOX.by_fuel().connect(&loaded(text)).err().expect("a component that does not connect")
 }
 
 #[tokio::test]

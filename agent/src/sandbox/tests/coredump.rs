@@ -11,7 +11,7 @@ use super::{
 async fn coredump(stage: &StageSpec, loaded: &Loaded) -> (Outcome, Option<Vec<u8>>) {
     let stage = StageSpec { coredump: true, ..stage.clone() };
     let (stdout, stderr) = (OutputBuffer::new(100), OutputBuffer::new(100));
-    let ready = SANDBOX.connect(loaded).expect("a module that connects");
+    let ready = SANDBOX.by_fuel().connect(loaded).expect("a module that connects");
     let ended = SANDBOX.run(&ready, attempt(&stage, &[], &stdout, &stderr)).await;
     let Ended { outcome, coredump, .. } = ended.expect("it runs");
     (outcome, coredump)
@@ -57,7 +57,7 @@ async fn a_trap_leaves_memory_and_stack_where_that_is_asked_for() {
 #[tokio::test]
 async fn nobody_asks_and_nothing_is_left() {
     let (stdout, stderr) = (OutputBuffer::new(100), OutputBuffer::new(100));
-    let ready = SANDBOX.connect(&loaded(TRAPS)).expect("a module that connects");
+    let ready = SANDBOX.by_fuel().connect(&loaded(TRAPS)).expect("a module that connects");
     let stage = stage();
     let ended = SANDBOX.run(&ready, attempt(&stage, &[], &stdout, &stderr)).await;
     assert!(ended.expect("it runs").coredump.is_none());
@@ -95,7 +95,7 @@ async fn a_start_function_and_a_component_leave_one() {
         assert_eq!(parsed(&dump.expect("a core dump")).1, [0]);
     }
     let bytes = wat::parse_str(component).expect("text that parses");
-    assert!(Component::new(SANDBOX.engine(), bytes).is_ok(), "it is no component");
+    assert!(Component::new(SANDBOX.by_fuel().engine(), bytes).is_ok(), "it is no component");
 }
 
 #[tokio::test]

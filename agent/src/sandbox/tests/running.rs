@@ -12,6 +12,7 @@ use weir_proto::{
     digest::Digest,
     job::{Keep, StageSpec},
     limits::Limits,
+    metering::Metering,
     outcome::{Outcome, Usage},
 };
 use weir_store::{
@@ -48,8 +49,12 @@ pub(in crate::sandbox) fn with_limits(change: impl FnOnce(&mut Limits)) -> Stage
 
 /// What the compiler makes of a module or component.
 pub(in crate::sandbox) fn loaded(text: &str) -> Loaded {
+    loaded_for(Metering::Fuel, text)
+}
+
+fn loaded_for(metering: Metering, text: &str) -> Loaded {
     let bytes = wat::parse_str(text).expect("text that parses");
-    let engine = SANDBOX.engine();
+    let engine = SANDBOX.runner(metering).expect("a runner").engine();
     match Component::new(engine, &bytes) {
         Ok(component) => Loaded::Component(component),
         Err(_) => Loaded::Module(Module::new(engine, bytes).expect("a valid module")),
@@ -58,7 +63,7 @@ pub(in crate::sandbox) fn loaded(text: &str) -> Loaded {
 
 /// A module or component that can be run.
 pub(crate) fn ready(text: &str) -> ReadyModule {
-    SANDBOX.connect(&loaded(text)).expect("a module that connects")
+    SANDBOX.by_fuel().connect(&loaded(text)).expect("a module that connects")
 }
 
 pub(in crate::sandbox) struct Ran {
@@ -80,7 +85,7 @@ pub(in crate::sandbox) async fn run_in(
     index: u32,
     inputs: &[(&str, &[u8])],
 ) -> Ran {
-    run_with(stage, &loaded(text), index, inputs).await
+    run_with(stage, &loaded_for(stage.metering, text), index, inputs).await
 }
 
 /// Runs a task that has no inputs.
@@ -97,7 +102,8 @@ async fn run_with(stage: &StageSpec, loaded: &Loaded, index: u32, inputs: &[(&st
         stdin: BlobView::from(Bytes::from_static(b"some input")),
         ..attempt(stage, inputs, &stdout, &stderr)
     };
-    let ready = SANDBOX.connect(loaded).expect("a module that connects");
+    let runner = SANDBOX.runner(stage.metering).expect("a runner");
+    let ready = runner.connect(loaded).expect("a module that connects");
     let ended = SANDBOX.run(&ready, attempt).await.expect("it runs");
     let Ended { outcome, usage, out, .. } = ended;
     let (stdout, stderr) = (stdout.take(), stderr.take());

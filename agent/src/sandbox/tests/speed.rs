@@ -4,6 +4,7 @@
 
 pub(crate) mod bare;
 mod files;
+mod metering;
 pub(crate) mod pairs;
 
 use std::{fs, path::PathBuf};
@@ -27,9 +28,18 @@ fn example(name: &str) -> Vec<u8> {
     fs::read(path.with_extension("wasm")).expect("a guest that `make guests` has built")
 }
 
+/// Kernels of the guest of that name, and how often each is run.
+const KERNELS: [(&str, &str); 5] =
+    [("sha256", "60"), ("json", "30"), ("regex", "60"), ("deflate", "25"), ("nbody", "20")];
+
 fn connected(bytes: &[u8]) -> ReadyModule {
-    let module = Module::new(SANDBOX.engine(), bytes).expect("a module");
-    SANDBOX.connect(&Loaded::Module(module)).expect("a module that connects")
+    connected_for(Metering::Fuel, bytes)
+}
+
+fn connected_for(metering: Metering, bytes: &[u8]) -> ReadyModule {
+    let runner = SANDBOX.runner(metering).expect("a runner");
+    let module = Module::new(runner.engine(), bytes).expect("a module");
+    runner.connect(&Loaded::Module(module)).expect("a module that connects")
 }
 
 /// A stage with limits that nothing here comes to.
@@ -87,9 +97,7 @@ fn kernels_take_as_long_as_in_bare_wasmtime_of_the_same_profile() {
     let (ready, metered) = (connected(&module), Bare::new(Settings::Profile, &module));
     let unmetered = Bare::new(Settings::Unmetered, &module);
     let command = Bare::new(Settings::Command, &module);
-    for (kernel, rounds) in
-        [("sha256", "60"), ("json", "30"), ("regex", "60"), ("deflate", "25"), ("nbody", "20")]
-    {
+    for (kernel, rounds) in KERNELS {
         let stage = StageSpec { keep: Keep::Nothing, ..roomy(&[kernel, rounds]) };
         let files = running::files(&stage, &[]);
         let pairs = Pairs::measure(

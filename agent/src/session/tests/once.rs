@@ -61,20 +61,25 @@ fn a_result_is_kept_and_sent_at_once_and_forgotten_when_it_is_stored() {
 
 #[test]
 fn only_what_is_wrong_or_dear_to_repeat_is_kept() {
-    let spec = |capabilities: &[Capability]| StageSpec {
-        capabilities: capabilities.iter().cloned().collect(),
-        ..lease(0, 1).spec
-    };
-    for (capabilities, wall_us, is_kept) in
-        [(&[][..], 10, false), (&[][..], 1_000_000, true), (&[Capability::Clock][..], 10, true)]
-    {
-        let mut session = welcomed();
-        grant(&mut session, Lease { spec: spec(capabilities), ..lease(0, 1) });
+    let pure = || lease(0, 1).spec;
+    let impure = || StageSpec { capabilities: [Capability::Clock].into(), ..pure() };
+    for (spec, wall_us, is_kept) in [
+        (pure(), 10, false),
+        (pure(), 1_000_000, true),
+        (impure(), 10, true),
+        (StageSpec { metering: Metering::Epoch, ..pure() }, 10, true),
+    ] {
+        let epoch_profile = Some("weir-1-epoch".to_owned());
+        let agent = AgentDescription { epoch_profile, ..agent() };
+        let profile = agent.profile_for(spec.metering).expect("it runs both").to_owned();
+        let mut session = welcomed_as(agent);
+        let said = format!("{:?} {:?} {wall_us}", spec.capabilities, spec.metering);
+        grant(&mut session, Lease { spec, profile, ..lease(0, 1) });
         let mut ended = finished(0);
         let End::Result(result) = &mut ended.end else { panic!("a result") };
         result.usage.wall_us = wall_us;
         let actions = session.step(Event::Finished(vec![ended]), Vec::new(), 1);
-        assert_eq!(!kept(&actions).is_empty(), is_kept, "{capabilities:?} {wall_us}");
+        assert_eq!(!kept(&actions).is_empty(), is_kept, "{said}");
         let stored = MasterMessage::PagesStored(vec![1]);
         let actions = session.step(Event::Received(stored), Vec::new(), 2);
         assert_eq!(!forgotten(&actions).is_empty(), is_kept);

@@ -1,7 +1,7 @@
 //! `Precompile`: agents are told to compile a module, and what came of it is told so far.
 
 use tonic::Status;
-use weir_proto::{agent::Precompiled, digest::Digest, id::RequestId, wire};
+use weir_proto::{agent::Precompiled, digest::Digest, id::RequestId, metering::Metering, wire};
 
 use super::{JobsService, malformed, stopping};
 use crate::{
@@ -18,9 +18,10 @@ impl JobsService {
         let request = RequestId::try_from(&asked.request[..]).map_err(|error| malformed(&error))?;
         let namespace = asked.namespace.parse().map_err(|error| malformed(&error))?;
         let module = Digest::try_from(&asked.module[..]).map_err(|error| malformed(&error))?;
+        let metering = Metering::from_wire(asked.metering).map_err(|error| malformed(&error))?;
         self.check_there(&namespace, &[module]).await?;
         self.check_module(&namespace, module).await?;
-        let wish = PrecompileRequest { request, namespace, module };
+        let wish = PrecompileRequest { request, namespace, module, metering };
         let asking = self.master.send(Input::Event(Event::Precompile(wish)));
         asking.await.map_err(stopping)?;
         let told = self.master.inspect(move |control, _| control.precompiled(request));

@@ -91,8 +91,8 @@ pub(crate) fn scripted() -> StageSpec {
 
 /// How many arguments a function takes, and whether each is of 64 bits.
 pub(crate) fn wide(name: &str) -> Vec<bool> {
-    let mut store = Store::new(SANDBOX.engine(), attempt_guest());
-    let function = SANDBOX.linker.get(&mut store, MODULE, name).expect("it is linked");
+    let mut store = Store::new(SANDBOX.by_fuel().engine(), attempt_guest());
+    let function = SANDBOX.by_fuel().linker.get(&mut store, MODULE, name).expect("it is linked");
     let ExternType::Func(signature) = function.ty(&store) else { panic!("{name}: no function") };
     signature.params().map(|ty| matches!(ty, ValType::I64)).collect()
 }
@@ -100,7 +100,7 @@ pub(crate) fn wide(name: &str) -> Vec<bool> {
 /// A guest that never runs: the linker wants a store to tell types by.
 fn attempt_guest() -> crate::sandbox::Guest {
     let (stage, output) = (stage(), OutputBuffer::new(0));
-    attempt(&stage, &[], &output, &output).guest()
+    attempt(&stage, &[], &output, &output).guest(None)
 }
 
 fn text() -> String {

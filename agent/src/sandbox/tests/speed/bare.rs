@@ -8,7 +8,7 @@ use wasmtime_wasi::{
     p1::{self, WasiP1Ctx},
     p2::pipe::MemoryOutputPipe,
 };
-use weir_proto::job::StageSpec;
+use weir_proto::{job::StageSpec, metering::Metering};
 
 use crate::{
     pool::Layout,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) enum Settings {
     /// That of the profile, with its pool.
     Profile,
-    /// The same without fuel.
+    /// The same without either.
     Unmetered,
     /// What the `wasmtime` command has by default: no pool, no fuel, NaNs as they come.
     Command,
@@ -41,7 +41,7 @@ struct Host {
 impl Bare {
     pub(crate) fn new(settings: Settings, module: &[u8]) -> Bare {
         let engine = match settings {
-            Settings::Profile => profile::engine(Layout::of(20)),
+            Settings::Profile => profile::engine(Metering::Fuel, Layout::of(20)),
             Settings::Unmetered => profile::unmetered_engine(Layout::of(20)),
             Settings::Command => Engine::new(&Config::new()),
         };
