@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "weir/v1/types.proto",
     "weir/v1/replicated.proto",
     "weir/v1/agents.proto",
+    "weir/v1/backup.proto",
     "weir/v1/jobs.proto",
     "weir/v1/store.proto",
     "weir/v1/peers.proto",

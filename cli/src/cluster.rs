@@ -1,6 +1,7 @@
 //! `weir cluster`: the cluster, its masters, its agents and its log. What changes an agent is in a
 //! file of its own.
 
+mod backup;
 mod drain;
 mod members;
 
@@ -23,14 +24,15 @@ use crate::{
 const NO_AGENTS: &str =
     "no agents; `weir agent --master URL --data-dir DIR` adds the machine it is run on";
 
-/// Look at the cluster, its masters and its agents, and let agents leave
+/// Look at the cluster, its masters and its agents, and back it up
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = "\
 Examples:
   weir cluster status
   weir cluster members
   weir cluster agents --live
-  weir cluster drain pi")]
+  weir cluster drain pi
+  weir cluster backup weir.backup")]
 pub(crate) enum ClusterCommand {
     /// Show the cluster, its agents and how fast its log commits
     Status(StatusArgs),
@@ -46,6 +48,12 @@ pub(crate) enum ClusterCommand {
     Agents(AgentsArgs),
     /// Let agents finish what they run, and leave
     Drain(drain::DrainArgs),
+    /// Write all of it to a file
+    Backup(backup::BackupArgs),
+    /// Look whether a backup is whole
+    CheckBackup(backup::CheckArgs),
+    /// Make a new cluster's first master of a backup
+    Restore(backup::RestoreArgs),
 }
 
 /// Show the cluster, its agents and how fast its log commits
@@ -96,6 +104,9 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
         ClusterCommand::TransferLeader(args) => members::transfer(args).await,
         ClusterCommand::Agents(args) => agents(args).await,
         ClusterCommand::Drain(args) => drain::run(args).await,
+        ClusterCommand::Backup(args) => backup::take(args).await,
+        ClusterCommand::CheckBackup(args) => backup::check_file(&args),
+        ClusterCommand::Restore(args) => backup::restore_to(args).await,
     }
 }
 

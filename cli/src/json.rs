@@ -7,6 +7,8 @@ pub(crate) mod task;
 
 pub(crate) mod cluster;
 
+pub(crate) mod backup;
+
 pub(crate) mod store;
 
 pub(crate) mod local;
@@ -42,6 +44,8 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("member", || schema_for!(cluster::Member)),
     ("agent", || schema_for!(cluster::Agent)),
     ("namespace", || schema_for!(cluster::NamespaceLine)),
+    ("backup", || schema_for!(backup::Backup)),
+    ("restored", || schema_for!(backup::Restored)),
     ("event", || schema_for!(cluster::Event)),
     ("put", || schema_for!(store::Put)),
     ("blob", || schema_for!(store::Blob)),

@@ -55,6 +55,7 @@ const MAX_PROPOSALS: usize = 8_192;
 pub use agents::{HEARTBEAT_MS, SessionId};
 pub use install::PeerProblem;
 pub use lead::Introduction;
+pub(crate) use install::pages_of;
 pub use measure::{Ending, Measure};
 pub use members::{Leader, MemberProblem, MemberRequest};
 pub use precompile::PrecompileRequest;

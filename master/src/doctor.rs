@@ -54,8 +54,8 @@ pub enum DoctorError {
     Unreadable(#[from] ExamineError),
 }
 
-const RESTORE: &str = "put a backup in its place, or a copy of the directory made before; as it is \
-                       the master does not start";
+const RESTORE: &str = "make a new directory of a backup with `weir cluster restore`, or use a copy \
+                       of this one made before; as it is the master does not start";
 const NEWER: &str = "use the binary that wrote it, or a newer one";
 const PUT_AGAIN: &str = "put the blob again (`weir put FILE`), or copy the file from a backup; jobs \
                          that read it fail until then";

@@ -13,6 +13,8 @@ pub mod doctor;
 
 pub mod blobs;
 
+pub mod backup;
+
 mod disk;
 
 mod driver;

@@ -3,6 +3,7 @@
 //! Stop 3 of a task's way. The one place where a refusal becomes a gRPC status is here.
 
 mod agents;
+mod backup;
 mod cluster;
 mod events;
 mod jobs;

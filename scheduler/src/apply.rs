@@ -5,6 +5,7 @@ mod jobs;
 mod names;
 mod once;
 mod pages;
+mod restored;
 mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,6 +20,8 @@ use weir_proto::{
     outcome::Outcome,
     range::{RangeSet, TaskRange},
 };
+
+pub use restored::restored;
 
 use crate::{
     members,

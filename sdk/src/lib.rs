@@ -40,5 +40,7 @@ pub mod watch;
 
 pub mod events;
 
+pub mod backup;
+
 pub use client::Client;
 pub use weir_proto as proto;

@@ -322,6 +322,15 @@ impl BlobStore {
         .await
     }
 
+    /// The namespaces that have blobs here, ascending.
+    ///
+    /// # Errors
+    /// `Index`.
+    pub async fn namespaces(&self) -> Result<Vec<Namespace>, GetError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.index.namespaces().map_err(|source| inner.failed(source))).await
+    }
+
     /// How full the store is; reads the whole index of the namespace, about a million blobs a
     /// second.
     ///

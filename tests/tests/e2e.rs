@@ -76,6 +76,9 @@ mod retry;
 #[path = "e2e/names.rs"]
 mod names;
 
+#[path = "e2e/backup.rs"]
+mod backup;
+
 #[path = "e2e/once.rs"]
 mod once;
 

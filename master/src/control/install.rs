@@ -192,7 +192,7 @@ impl Control {
 }
 
 /// The pages that a state names, each once.
-fn pages_of(state: &ClusterState) -> Vec<(Namespace, Digest)> {
+pub(crate) fn pages_of(state: &ClusterState) -> Vec<(Namespace, Digest)> {
     let mut pages = BTreeSet::new();
     for job in state.jobs.values() {
         let of_job = job.stages.iter().flat_map(|stage| stage.pages.iter());

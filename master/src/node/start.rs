@@ -6,8 +6,9 @@ use raft::{
 };
 use weir_proto::id::NodeId;
 use weir_scheduler::{
-    members::{GENESIS_INDEX, Identity, genesis},
+    members::{Identity, genesis},
     snapshot,
+    state::ClusterState,
 };
 
 use super::{Node, encode, memory::MemoryLog};
@@ -61,14 +62,18 @@ pub enum NodeError {
 /// What the log of each of these masters begins with, the same on all: a snapshot that names them.
 /// A master that joins a cluster begins with nothing, and is sent one.
 pub fn begin(members: impl IntoIterator<Item = (NodeId, String)>) -> LogWrite {
-    let state = genesis(members);
+    begin_from(&genesis(members), GENESIS_TERM)
+}
+
+/// What a log begins with in which a state is all that came before; its members vote.
+pub fn begin_from(state: &ClusterState, term: u64) -> LogWrite {
     let mut voters = ConfState::default();
     voters.set_voters(state.members.keys().map(|node| node.0).collect());
-    let (index, term) = (GENESIS_INDEX, GENESIS_TERM);
+    let index = state.applied;
     let mut metadata = SnapshotMetadata { index, term, ..SnapshotMetadata::default() };
     metadata.set_conf_state(voters);
     let hard_state = HardState { term, commit: index, ..HardState::default() };
-    let (metadata, state) = (encode(&metadata), snapshot::encode(&state).into());
+    let (metadata, state) = (encode(&metadata), snapshot::encode(state).into());
     LogWrite {
         hard_state: Some(encode(&hard_state)),
         snapshot: Some(LogSnapshot { index, metadata, state }),

@@ -1,8 +1,12 @@
 //! `Cluster`: what the cluster is and how it does.
 
-use std::{collections::BTreeSet, pin::Pin, time::Duration};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use weir_proto::{
@@ -18,7 +22,7 @@ use weir_scheduler::{
     state::{AgentLife, AgentRecord, ClusterState},
 };
 
-use super::{events, malformed, peers, refused, stopping};
+use super::{backup, events, malformed, peers, refused, stopping};
 use crate::{
     control::Control,
     driver::{Handle, unix_ms},
@@ -35,11 +39,13 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct ClusterService {
     master: Handle,
+    /// One at a time: each reads the whole store.
+    backups: Arc<Semaphore>,
 }
 
 impl ClusterService {
     pub(crate) fn new(master: Handle) -> ClusterService {
-        ClusterService { master }
+        ClusterService { master, backups: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -197,6 +203,29 @@ impl wire::cluster_server::Cluster for ClusterService {
         let after = after.map(Position::from);
         // Ends with its stream, or with the master.
         tokio::spawn(events::send(self.master.clone(), after, follow, events));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<wire::BackupPiece, Status>> + Send>>;
+
+    async fn backup(
+        &self,
+        request: Request<wire::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let wire::BackupRequest { without_blobs } = *request.get_ref();
+        let Ok(only) = Arc::clone(&self.backups).try_acquire_owned() else {
+            let why = "a backup is being taken already; try again when it is done";
+            return Err(Status::resource_exhausted(why));
+        };
+        let state = super::read(&self.master, request.metadata()).await?;
+        let term = self.master.inspect(|control, _| control.term()).await.map_err(stopping)?;
+        let (pieces, stream) = mpsc::channel(backup::PIECES_QUEUE);
+        let master = self.master.clone();
+        // Ends with its stream, or with the master.
+        tokio::spawn(async move {
+            backup::send(master, state, term, without_blobs, pieces).await;
+            drop(only);
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }

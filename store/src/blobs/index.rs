@@ -200,6 +200,23 @@ impl Index {
         })
     }
 
+    /// The namespaces that have blobs, ascending.
+    pub(super) fn namespaces(&self) -> Result<Vec<Namespace>, redb::Error> {
+        self.read(|transaction| {
+            let members = transaction.open_table(MEMBERS)?;
+            let mut found: Vec<Namespace> = Vec::new();
+            let mut after = String::new();
+            loop {
+                let from = (Bound::Excluded((&after[..], &[0xff; 32])), Bound::Unbounded);
+                let Some(first) = members.range::<(&str, &[u8; 32])>(from)?.next() else { break };
+                after = first?.0.value().0.to_owned();
+                // Nothing else is ever entered.
+                found.extend(after.parse::<Namespace>());
+            }
+            Ok(found)
+        })
+    }
+
     fn read<T>(
         &self,
         look: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
