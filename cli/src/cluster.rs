@@ -4,6 +4,7 @@
 mod backup;
 mod drain;
 mod members;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ pub(crate) enum ClusterCommand {
     RemoveMember(members::NodeArgs),
     /// Let another master lead
     TransferLeader(members::NodeArgs),
+    /// Let its masters rely on what their binaries can do
+    Upgrade(upgrade::UpgradeArgs),
     /// List its agents
     Agents(AgentsArgs),
     /// Let agents finish what they run, and leave
@@ -102,6 +105,7 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<ExitCode> {
         ClusterCommand::AddMember(args) => members::add(args).await,
         ClusterCommand::RemoveMember(args) => members::remove(args).await,
         ClusterCommand::TransferLeader(args) => members::transfer(args).await,
+        ClusterCommand::Upgrade(args) => upgrade::run(args).await,
         ClusterCommand::Agents(args) => agents(args).await,
         ClusterCommand::Drain(args) => drain::run(args).await,
         ClusterCommand::Backup(args) => backup::take(args).await,
@@ -155,10 +159,11 @@ fn is(view: &AgentView, word: &str) -> bool {
 
 fn about(status: &ClusterStatus, address: &str, columns: Option<usize>) -> String {
     let mut out = format!(
-        "{} at {address}, version {}\njobs         {} active, {} without a result\nlog          \
+        "{} at {address}, version {}, feature level {}\njobs         {} active, {} without a result\nlog          \
          index {}, term {}, {} commits since start, p50 {}, p99 {}\n\n",
         status.cluster,
         plain(&status.version),
+        status.feature_level,
         grouped(status.active_jobs.into()),
         count(status.open_tasks, "task"),
         grouped(status.applied_index),
@@ -263,6 +268,7 @@ mod tests {
             members: Vec::new(),
             active_jobs: 2,
             open_tasks: 1_500,
+            feature_level: 1,
         }
     }
 
@@ -271,6 +277,7 @@ mod tests {
         let shown = about(&status(), "127.0.0.1:7400", None);
         for word in [
             "cluster-0000000000000003",
+            "feature level 1",
             "2 active, 1,500 tasks without a result",
             "12,345",
             "600 us",

@@ -42,6 +42,7 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("ended-line", || schema_for!(task::EndedLine)),
     ("status", || schema_for!(cluster::Status)),
     ("member", || schema_for!(cluster::Member)),
+    ("upgraded", || schema_for!(cluster::Upgraded)),
     ("agent", || schema_for!(cluster::Agent)),
     ("namespace", || schema_for!(cluster::NamespaceLine)),
     ("backup", || schema_for!(backup::Backup)),

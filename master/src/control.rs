@@ -35,7 +35,7 @@ use weir_scheduler::{
 
 use crate::{
     log::{LogSnapshot, LogWrite, Recovered},
-    node::{Committed, Node, NodeError, Payload, PeerMessage},
+    node::{self, Committed, Node, NodeError, Payload, PeerMessage},
 };
 use agents::{Hello, Sessions};
 use install::Snapshots;
@@ -54,8 +54,8 @@ const MAX_PROPOSALS: usize = 8_192;
 
 pub use agents::{HEARTBEAT_MS, SessionId};
 pub use install::PeerProblem;
-pub use lead::Introduction;
 pub(crate) use install::pages_of;
+pub use lead::Introduction;
 pub use measure::{Ending, Measure};
 pub use members::{Leader, MemberProblem, MemberRequest};
 pub use precompile::PrecompileRequest;
@@ -228,6 +228,7 @@ impl Control {
             Some(snapshot) => snapshot::decode(&snapshot.state)?,
             None => ClusterState::default(),
         };
+        node::check_levels(recovered)?;
         Ok(Control {
             node: Node::new(identity, recovered, boot)?,
             state,

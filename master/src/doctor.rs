@@ -11,6 +11,7 @@ use raft::eraftpb::{Entry, EntryType, HardState, SnapshotMetadata};
 use weir_proto::{
     command::{Change, Command},
     digest::Digest,
+    feature::FEATURE_LEVEL,
     malformed::Malformed,
 };
 use weir_scheduler::{apply::apply, snapshot, state::ClusterState};
@@ -159,6 +160,8 @@ impl Looking {
         let in_log = self.replay(&mut state, &recovered.entries)?;
         let cluster = state.cluster.map_or("no name yet".to_owned(), |cluster| cluster.to_string());
         self.tell("cluster", cluster);
+        let level = format!("{}; this binary knows up to {FEATURE_LEVEL}", state.feature_level);
+        self.tell("features", format!("level {level}"));
         self.tell(
             "a start has",
             format!(
@@ -276,7 +279,7 @@ impl Looking {
 
 fn next_for(malformed: &Malformed) -> &'static str {
     match malformed {
-        Malformed::TooNew { .. } => NEWER,
+        Malformed::TooNew { .. } | Malformed::FeatureLevel { .. } => NEWER,
         _ => RESTORE,
     }
 }

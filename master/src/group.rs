@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use tonic::Status;
 use weir_proto::{
+    feature::FEATURE_LEVEL,
     id::{ClusterId, NodeId},
     wire::{self, peers_client::PeersClient},
 };
@@ -125,12 +126,14 @@ fn check(
     Ok(())
 }
 
-/// New masters do not talk before they know their cluster's name: it follows from their list.
+/// New masters do not talk before they know their cluster's name: it follows from their list. So does
+/// what they begin with, and that depends on their binaries: those of two levels are no cluster.
 fn cluster_of(members: &BTreeMap<NodeId, String>) -> ClusterId {
     let mut hasher = blake3::Hasher::new();
     for (node, address) in members {
         hasher.update(&node.0.to_le_bytes()).update(address.as_bytes()).update(&[0]);
     }
+    hasher.update(&FEATURE_LEVEL.to_le_bytes());
     let mut name = [0; 8];
     name.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     ClusterId(u64::from_le_bytes(name) | 1)
@@ -141,7 +144,8 @@ async fn join(master: &str, address: &str) -> Result<Identity, GroupError> {
         // A master that hands this on to the leader must not take it for another master's word.
         let channel = peers::plain_endpoint(master)?.connect().await;
         let channel = channel.map_err(|error| Status::unavailable(innermost(&error)))?;
-        let request = wire::JoinRequest { address: address.to_owned() };
+        let request =
+            wire::JoinRequest { address: address.to_owned(), feature_level: Some(FEATURE_LEVEL) };
         PeersClient::new(channel).join(request).await
     };
     let not_taken = |why| GroupError::NotTaken { master: master.to_owned(), why };

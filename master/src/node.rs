@@ -24,6 +24,7 @@ use crate::log::{LogEntry, LogSnapshot, LogWrite};
 use memory::MemoryLog;
 
 pub use message::{NotForUs, PeerMessage, Promise};
+pub(crate) use start::check_levels;
 pub use start::{NodeError, begin, begin_from};
 
 /// A participant of the Raft group.

@@ -11,6 +11,7 @@ pub(crate) mod list;
 mod module;
 mod names;
 pub(crate) mod peers;
+mod upgrade;
 pub(crate) mod view;
 mod watch;
 

@@ -20,7 +20,10 @@ use weir_proto::{
     command::{Change, Command},
     id::{ClusterId, NodeId},
 };
-use weir_scheduler::{apply::apply, members::Identity};
+use weir_scheduler::{
+    apply::apply,
+    members::{Identity, genesis},
+};
 
 const GOLDEN: &str = "tests/golden/log-2.hex";
 
@@ -32,7 +35,10 @@ const IDENTITY: Identity = Identity { cluster: ClusterId(0xc3), node: NodeId(1) 
 
 /// What the log begins with, and what came after it.
 fn writes() -> [LogWrite; 2] {
-    let begins = node::begin([(NodeId(1), "10.0.0.1:7400".to_owned())]);
+    let mut state = genesis([(NodeId(1), "10.0.0.1:7400".to_owned())]);
+    // As it was before there were levels.
+    state.feature_level = 0;
+    let begins = node::begin_from(&state, 1);
     let change = Change::CreateCluster(IDENTITY.cluster);
     let data = Command { now_ms: 1_700_000_000_000, change }.encode().into();
     let entry = Entry { index: 2, term: 2, data, ..Entry::default() };

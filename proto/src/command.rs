@@ -7,6 +7,7 @@ use prost::Message;
 
 use crate::{
     agent::{AgentDescription, tasks_from_wire, tasks_to_wire},
+    feature::FEATURE_LEVEL,
     id::{
         AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, NodeId, RequestId, StageId,
         TaskId,
@@ -19,8 +20,9 @@ use crate::{
     wire,
 };
 
-/// The newest version of commands this binary writes and reads.
-pub const COMMAND_VERSION: u32 = 1;
+/// The newest version of commands this binary writes and reads. A command has the lowest version
+/// that knows it, so that a master which is not upgraded yet reads what it can.
+pub const COMMAND_VERSION: u32 = 2;
 
 /// A change of the replicated state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,8 @@ pub enum Change {
         /// Drawn when its data directory was made; 0 before it was told.
         data: u64,
     },
+    /// Lets the masters rely on what this feature level says, at most `FEATURE_LEVEL`.
+    RaiseFeatureLevel(u32),
 }
 
 impl Command {
@@ -227,15 +231,18 @@ impl Command {
             Change::SetAddress { node, address, data } => {
                 Body::SetAddress(wire::SetAddress { node: node.0, address, data })
             }
+            Change::RaiseFeatureLevel(level) => {
+                Body::RaiseFeatureLevel(wire::RaiseFeatureLevel { level })
+            }
         };
-        wire::Command { version: COMMAND_VERSION, now_ms: self.now_ms, body: Some(body) }
-            .encode_to_vec()
+        let version = if matches!(body, Body::RaiseFeatureLevel(_)) { 2 } else { 1 };
+        wire::Command { version, now_ms: self.now_ms, body: Some(body) }.encode_to_vec()
     }
 
     /// Reads a log entry's bytes.
     ///
     /// # Errors
-    /// `TooNew` when a newer Weir wrote it, otherwise what is wrong with the bytes.
+    /// `TooNew` or `FeatureLevel` when a newer Weir wrote it, otherwise what is wrong with the bytes.
     pub fn decode(bytes: &[u8]) -> Result<Command, Malformed> {
         use wire::command::Body;
         let wire = wire::Command::decode(bytes)
@@ -314,6 +321,12 @@ impl Command {
             Body::SetAddress(wire::SetAddress { node, address, data }) => {
                 Change::SetAddress { node: NodeId(node), address, data }
             }
+            Body::RaiseFeatureLevel(wire::RaiseFeatureLevel { level }) => {
+                if level > FEATURE_LEVEL {
+                    return Err(Malformed::FeatureLevel { found: level, known: FEATURE_LEVEL });
+                }
+                Change::RaiseFeatureLevel(level)
+            }
         };
         Ok(Command { now_ms: wire.now_ms, change })
     }
@@ -359,6 +372,7 @@ mod tests {
                 weight: Weight::default(),
             },
             Change::SetAddress { node: NodeId(2), address: "10.0.0.2:7400".to_owned(), data: 7 },
+            Change::RaiseFeatureLevel(FEATURE_LEVEL),
         ] {
             let command = Command { now_ms: 5, change };
             assert_eq!(Command::decode(&command.clone().encode()), Ok(command));
@@ -370,5 +384,8 @@ mod tests {
         let wire = wire::Command { version: COMMAND_VERSION + 1, now_ms: 0, body: None };
         let refused = Command::decode(&wire.encode_to_vec());
         assert!(matches!(refused, Err(Malformed::TooNew { .. })));
+        let change = Change::RaiseFeatureLevel(FEATURE_LEVEL + 1);
+        let refused = Command::decode(&Command { now_ms: 0, change }.encode());
+        assert!(matches!(refused, Err(Malformed::FeatureLevel { .. })));
     }
 }

@@ -47,6 +47,8 @@ pub mod command;
 
 pub mod event;
 
+pub mod feature;
+
 pub mod malformed;
 
 pub mod reads;

@@ -35,6 +35,14 @@ pub enum Malformed {
         /// The newest version known here.
         known: u32,
     },
+    /// Of a cluster whose masters may rely on what this binary does not know.
+    #[error("the cluster is at feature level {found}; this binary knows up to {known}")]
+    FeatureLevel {
+        /// The cluster's level.
+        found: u32,
+        /// The highest level known here.
+        known: u32,
+    },
 }
 
 impl Malformed {

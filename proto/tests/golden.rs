@@ -154,6 +154,7 @@ fn changes() -> Vec<(&'static str, Change)> {
             "set address",
             Change::SetAddress { node: NodeId(2), address: "10.0.0.2:7400".to_owned(), data: 7 },
         ),
+        ("raise feature level", Change::RaiseFeatureLevel(1)),
     ]
 }
 
@@ -237,7 +238,7 @@ fn pages_of_earlier_binaries_are_read_and_written_as_they_were() {
 fn commands_of_newer_binaries_are_refused_with_both_versions() {
     let (_, bytes) = files::read(COMMANDS).swap_remove(0);
     // The version is the first field: its tag, then its number.
-    assert_eq!(bytes[..2], [0x08, COMMAND_VERSION as u8]);
+    assert_eq!(bytes[..2], [0x08, 1]);
     let newer = [&[0x08, 99], &bytes[2..]].concat();
     let refused = Command::decode(&newer).expect_err("nobody knows version 99 yet");
     assert!(matches!(refused, Malformed::TooNew { found: 99, known: COMMAND_VERSION, .. }));

@@ -251,6 +251,11 @@ pub fn apply(
             members::introduce(state, node, address, data);
             Ok(Vec::new())
         }
+        Change::RaiseFeatureLevel(level) => {
+            // Two may have asked at once, and a level is never lowered.
+            state.feature_level = state.feature_level.max(level);
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! entry is applied, beside the commands of [`crate::apply`]. What is kept here is where a master
 //! is reached, and which numbers were given.
 
-use weir_proto::id::{ClusterId, NodeId};
+use weir_proto::{
+    feature::FEATURE_LEVEL,
+    id::{ClusterId, NodeId},
+};
 
 use crate::state::ClusterState;
 
@@ -62,11 +65,12 @@ pub struct Identity {
     pub node: NodeId,
 }
 
-/// The state that a cluster of these masters begins with.
+/// The state that a cluster of these masters begins with. Nobody has less than this binary there.
 pub fn genesis(members: impl IntoIterator<Item = (NodeId, String)>) -> ClusterState {
     let voter = |(node, address)| (node, Member { address, role: Role::Voter, data: 0 });
     let mut state = ClusterState {
         applied: GENESIS_INDEX,
+        feature_level: FEATURE_LEVEL,
         members: members.into_iter().map(voter).collect(),
         ..ClusterState::default()
     };

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use prost::Message;
 use weir_proto::{
     digest::Digest,
+    feature::FEATURE_LEVEL,
     id::{AgentId, ClusterId, JobId, LeaseId, Namespace, NodeId, RequestId},
     job::SpecProblems,
     malformed::Malformed,
@@ -22,13 +23,13 @@ use crate::{
     times::Times,
 };
 
-/// The newest version of snapshots this binary writes and reads.
-pub const SNAPSHOT_VERSION: u32 = 1;
+/// The newest version of snapshots this binary writes and reads: 2 from feature level 1 on.
+pub const SNAPSHOT_VERSION: u32 = 2;
 
 /// The state as bytes; equal states have equal bytes.
 pub fn encode(state: &ClusterState) -> Vec<u8> {
     wire::Snapshot {
-        version: SNAPSHOT_VERSION,
+        version: if state.feature_level == 0 { 1 } else { SNAPSHOT_VERSION },
         index: state.applied,
         cluster: state.cluster.map_or(0, |cluster| cluster.0),
         now_ms: state.now_ms,
@@ -40,6 +41,7 @@ pub fn encode(state: &ClusterState) -> Vec<u8> {
         weights: state.weights.iter().map(|(of, weight)| weight_to_wire(of, *weight)).collect(),
         members: state.members.iter().map(encode_member).collect(),
         last_node: state.last_node,
+        feature_level: state.feature_level,
     }
     .encode_to_vec()
 }
@@ -52,7 +54,7 @@ pub fn hash(state: &ClusterState) -> Digest {
 /// Reads a state from its bytes.
 ///
 /// # Errors
-/// `TooNew` when a newer Weir wrote it, otherwise what is wrong with the bytes.
+/// `TooNew` or `FeatureLevel` when a newer Weir wrote it, otherwise what is wrong with the bytes.
 pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
     let wire = wire::Snapshot::decode(bytes)
         .map_err(|source| Malformed::Undecodable { what: "snapshot", source })?;
@@ -60,8 +62,13 @@ pub fn decode(bytes: &[u8]) -> Result<ClusterState, Malformed> {
         let (found, known) = (wire.version, SNAPSHOT_VERSION);
         return Err(Malformed::TooNew { what: "snapshot", found, known });
     }
+    if wire.feature_level > FEATURE_LEVEL {
+        let (found, known) = (wire.feature_level, FEATURE_LEVEL);
+        return Err(Malformed::FeatureLevel { found, known });
+    }
     let mut state = ClusterState {
         applied: wire.index,
+        feature_level: wire.feature_level,
         cluster: (wire.cluster != 0).then_some(ClusterId(wire.cluster)),
         now_ms: wire.now_ms,
         last_job: wire.next_job,

@@ -48,6 +48,8 @@ pub struct ClusterState {
     pub members: OrdMap<NodeId, Member>,
     /// The highest number that a master ever had: none is given twice.
     pub last_node: u64,
+    /// What all masters can do, at most [`weir_proto::feature::FEATURE_LEVEL`].
+    pub feature_level: u32,
     /// Time of the newest command, Unix milliseconds; never goes back.
     pub now_ms: u64,
     /// The number of jobs ever accepted.

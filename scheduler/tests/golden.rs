@@ -10,6 +10,7 @@ use weir_proto::{
     agent::AgentDescription,
     command::{Change, Command},
     digest::Digest,
+    feature::FEATURE_LEVEL,
     id::{AgentId, ClusterId, Incarnation, JobId, LeaseId, Namespace, NodeId, RequestId, StageId},
     job::{InputSource, JobSpec, StageSpec, TaskKind},
     limits::Resources,
@@ -30,6 +31,9 @@ use weir_scheduler::{
 
 const SNAPSHOTS: &str = "tests/golden/snapshots.hex";
 const LOG: &str = "tests/golden/log.hex";
+
+/// What the snapshots of each feature level are called, from level 0 on.
+const LEVELS: [&str; 2] = ["level 0, version 1", "level 1, version 2"];
 
 const AGENTS: [AgentId; 3] = [AgentId(1), AgentId(2), AgentId(3)];
 
@@ -158,10 +162,11 @@ fn log() -> Vec<(&'static str, Vec<u8>)> {
     (1..).zip(history()).map(entry).collect()
 }
 
-/// Three masters, one of which has just joined, and what the log made of them.
-fn replay(log: &[(String, Vec<u8>)]) -> ClusterState {
+/// Three masters at a feature level, one of which has just joined, and what the log made of them.
+fn replay(log: &[(String, Vec<u8>)], feature_level: u32) -> ClusterState {
     let masters = [(NodeId(1), "10.0.0.1:7400".to_owned()), (NodeId(2), String::new())];
     let mut state = genesis(masters);
+    state.feature_level = feature_level;
     let add = MemberChange::Add { node: NodeId(3), address: "10.0.0.3:7400".to_owned() };
     members::change(&mut state, add, GENESIS_INDEX + 1);
     for (index, (_, bytes)) in (GENESIS_INDEX + 2..).zip(log) {
@@ -176,23 +181,21 @@ fn replay(log: &[(String, Vec<u8>)]) -> ClusterState {
 fn snapshots() -> Vec<(String, Vec<u8>)> {
     if files::is_update() {
         files::write(LOG, &log());
-        files::write(SNAPSHOTS, &[("version 1", snapshot::encode(&replay(&files::read(LOG))))]);
+        let snapshot = |level| snapshot::encode(&replay(&files::read(LOG), level));
+        let at_levels = (0..).zip(LEVELS).map(|(level, name)| (name, snapshot(level)));
+        files::write(SNAPSHOTS, &at_levels.collect::<Vec<_>>());
     }
     files::read(SNAPSHOTS)
 }
 
 #[test]
 fn a_snapshot_of_an_earlier_binary_reads_as_the_state_that_its_log_leads_to() {
-    for (version, bytes) in snapshots() {
+    for (level, (name, bytes)) in (0..).zip(snapshots()) {
         let state = snapshot::decode(&bytes).expect("a snapshot of an earlier binary");
         state.check_invariants();
-        let replayed = replay(&files::read(LOG));
-        assert_eq!(state, replayed, "{version}");
-        assert_eq!(
-            snapshot::encode(&replayed),
-            bytes,
-            "{version} is written otherwise than it was"
-        );
+        let replayed = replay(&files::read(LOG), level);
+        assert_eq!(state, replayed, "{name}");
+        assert_eq!(snapshot::encode(&replayed), bytes, "{name} is written otherwise than it was");
     }
 }
 
@@ -205,7 +208,7 @@ fn the_golden_log_is_the_history_told_here() {
 
 #[test]
 fn nothing_in_the_golden_state_is_left_empty() {
-    let state = replay(&files::read(LOG));
+    let state = replay(&files::read(LOG), FEATURE_LEVEL);
     let stages = || state.jobs.values().flat_map(|job| &job.stages);
     for (what, is_there) in [
         ("members", state.members.len() == 3),
@@ -239,4 +242,13 @@ fn a_snapshot_of_a_newer_binary_is_refused_with_both_versions() {
     let newer = wire::Snapshot { version: 99, ..wire }.encode_to_vec();
     let refused = snapshot::decode(&newer).expect_err("nobody knows version 99 yet");
     assert!(matches!(refused, Malformed::TooNew { what: "snapshot", found: 99, .. }), "{refused}");
+}
+
+#[test]
+fn a_snapshot_of_a_cluster_at_a_higher_feature_level_is_refused_with_both_levels() {
+    let (_, bytes) = snapshots().pop().expect("a snapshot");
+    let wire = wire::Snapshot::decode(&bytes[..]).expect("a snapshot");
+    let newer = wire::Snapshot { feature_level: FEATURE_LEVEL + 1, ..wire }.encode_to_vec();
+    let refused = snapshot::decode(&newer).expect_err("nobody knows that level yet");
+    assert!(matches!(refused, Malformed::FeatureLevel { .. }), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! Who the masters are: one is added, removed, or lets another lead.
+//! Who the masters are: one is added, removed, or lets another lead; all are upgraded.
 
 use tonic::{Code, Status};
 use weir_proto::{
@@ -34,7 +34,7 @@ impl Client {
     pub async fn add_member(&self, address: &str) -> Result<NodeId, MemberError> {
         let asked = rpc::retry(|| {
             let (mut peers, address) = (self.peers_rpc(), address.to_owned());
-            async move { peers.join(wire::JoinRequest { address }).await }
+            async move { peers.join(wire::JoinRequest { address, feature_level: None }).await }
         });
         asked.await.map(|answer| NodeId(answer.node)).map_err(|status| self.not_changed(&status))
     }
@@ -61,6 +61,20 @@ impl Client {
             async move { peers.transfer(wire::TransferRequest { node: node.0 }).await }
         });
         asked.await.map(|_| ()).map_err(|status| self.not_changed(&status))
+    }
+
+    /// Raises the feature level to the highest that a master's binary knows; returns what it was and
+    /// what it is.
+    ///
+    /// # Errors
+    /// `NotNow` when another master's binary knows less, or one does not answer; `Rpc`.
+    pub async fn upgrade(&self) -> Result<(u32, u32), MemberError> {
+        let asked = rpc::retry(|| {
+            let mut cluster = self.cluster_rpc();
+            async move { cluster.upgrade(wire::UpgradeRequest {}).await }
+        });
+        let answer = asked.await.map_err(|status| self.not_changed(&status))?;
+        Ok((answer.from_level, answer.level))
     }
 
     fn peers_rpc(&self) -> PeersClient<Calls> {

@@ -315,6 +315,8 @@ pub struct ClusterStatus {
     pub active_jobs: u32,
     /// Tasks of those without a result.
     pub open_tasks: u64,
+    /// What all its masters can do.
+    pub feature_level: u32,
 }
 
 /// A master.
@@ -336,6 +338,8 @@ pub struct MemberView {
     pub version: String,
     /// Its clock less that of the master that was asked, in milliseconds; 0 where that is not known.
     pub clock_ahead_ms: i64,
+    /// The highest feature level that its binary knows; 0 while it is away.
+    pub feature_level: u32,
 }
 
 /// What a master is in the group.
@@ -427,6 +431,7 @@ impl TryFrom<wire::ClusterStatus> for ClusterStatus {
             members: wire.members.into_iter().map(MemberView::from).collect(),
             active_jobs: wire.active_jobs,
             open_tasks: wire.open_tasks,
+            feature_level: wire.feature_level,
         })
     }
 }
@@ -448,6 +453,7 @@ impl From<wire::MemberView> for MemberView {
             applied_index: wire.applied_index,
             version: wire.version,
             clock_ahead_ms: wire.clock_ahead_ms,
+            feature_level: wire.feature_level,
         }
     }
 }

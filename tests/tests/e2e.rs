@@ -79,6 +79,9 @@ mod names;
 #[path = "e2e/backup.rs"]
 mod backup;
 
+#[path = "e2e/upgrade.rs"]
+mod upgrade;
+
 #[path = "e2e/once.rs"]
 mod once;
 

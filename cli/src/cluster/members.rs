@@ -35,8 +35,9 @@ Examples:
   weir cluster members
   weir cluster members --json | jq -r '.[] | select(.leads).address'
 
-LAG is how many log entries a master has not applied that the leader has committed. CLOCK is how far its
-clock is from that of the master that was asked, where that is more than a second.")]
+LAG is how many log entries a master has not applied that the leader has committed, LEVEL the highest feature
+level that its binary knows (`weir cluster upgrade`), CLOCK how far its clock is from that of the master that
+was asked, where that is more than a second.")]
 pub(crate) struct MembersArgs {
     #[command(flatten)]
     look: LookArgs,
@@ -157,6 +158,7 @@ fn table(members: &[MemberView]) -> Table {
         ">APPLIED",
         ">LAG",
         "VERSION",
+        ">LEVEL",
         "CLOCK",
     ]);
     for (member, lag) in members.iter().zip(lags(members)) {
@@ -169,6 +171,7 @@ fn table(members: &[MemberView]) -> Table {
             grouped(member.applied_index),
             lag.map(grouped).unwrap_or_default(),
             member.version.clone(),
+            level(member),
             clock(member.clock_ahead_ms),
         ]);
     }
@@ -180,6 +183,14 @@ fn clock(ahead_ms: i64) -> String {
     let apart = Duration::from_millis(ahead_ms.unsigned_abs());
     let sign = if ahead_ms < 0 { '-' } else { '+' };
     if apart < SAME_TIME { String::new() } else { format!("{sign}{}", short_duration(apart)) }
+}
+
+/// The highest feature level that a master's binary knows; of one that is away nobody knows.
+fn level(member: &MemberView) -> String {
+    match member.role {
+        MemberRole::Away => String::new(),
+        _ => member.feature_level.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +206,7 @@ mod tests {
             committed_index: applied_index,
             applied_index,
             version: "0.1.0".to_owned(),
+            feature_level: 1,
             clock_ahead_ms: 0,
         }
     }
@@ -212,9 +224,10 @@ mod tests {
             let line = shown.lines().nth(at).expect("a row");
             line.split_whitespace().map(str::to_owned).collect()
         };
-        let first = ["node-1", "127.0.0.1:7401", "leader", "3", "12,346", "12,346", "0", "0.1.0"];
+        let first =
+            ["node-1", "127.0.0.1:7401", "leader", "3", "12,346", "12,346", "0", "0.1.0", "1"];
         assert_eq!(row(1), first);
-        assert_eq!((row(2)[6].as_str(), row(2)[8].as_str()), ("6", "-24h00m"));
+        assert_eq!((row(2)[6].as_str(), row(2)[9].as_str()), ("6", "-24h00m"));
         assert_eq!(row(3)[2], "away");
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Status {
     active_jobs: u32,
     /// Tasks of those without a result.
     open_tasks: u64,
+    /// What all its masters can do: `cluster upgrade` raises it.
+    feature_level: u32,
     /// Its masters.
     members: Vec<Member>,
     /// Its agents.
@@ -66,6 +68,17 @@ pub(crate) struct Member {
     version: String,
     /// Its clock less that of the master that was asked, in milliseconds.
     clock_ahead_ms: i64,
+    /// The highest feature level that its binary knows; 0 while it is away.
+    feature_level: u32,
+}
+
+/// What `cluster upgrade` did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Upgraded {
+    /// The feature level before.
+    pub(crate) from_level: u32,
+    /// The feature level now: the same where there was nothing to do.
+    pub(crate) level: u32,
 }
 
 /// An agent, as `cluster agents` prints it.
@@ -201,6 +214,7 @@ impl Status {
             commit_p99_us: us(status.commit_p99),
             active_jobs: status.active_jobs,
             open_tasks: status.open_tasks,
+            feature_level: status.feature_level,
             members: Member::all(&status.members),
             agents: status.agents.iter().map(Agent::from).collect(),
         }
@@ -225,6 +239,7 @@ impl Member {
             lag,
             version: view.version.clone(),
             clock_ahead_ms: view.clock_ahead_ms,
+            feature_level: view.feature_level,
         }
     }
 }

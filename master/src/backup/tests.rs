@@ -52,7 +52,9 @@ fn sections(blobs: &[(Namespace, Bytes)]) -> Vec<Vec<u8>> {
         version: "0.1.0".to_owned(),
         without_blobs: false,
     };
-    let state = genesis([(weir_proto::id::NodeId(7), "10.0.0.7:7400".to_owned())]);
+    let mut state = genesis([(weir_proto::id::NodeId(7), "10.0.0.7:7400".to_owned())]);
+    // As it was before there were levels.
+    state.feature_level = 0;
     let page = Bytes::from_static(b"a page");
     let mut sections = vec![header, encoder.section(Tag::About, &about.encode_to_vec())];
     sections.push(encoder.section(Tag::State, &snapshot::encode(&state)));

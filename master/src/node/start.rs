@@ -4,7 +4,7 @@ use raft::{
     Config, RawNode,
     eraftpb::{ConfState, Entry, HardState, SnapshotMetadata},
 };
-use weir_proto::id::NodeId;
+use weir_proto::{command::Command, id::NodeId, malformed::Malformed};
 use weir_scheduler::{
     members::{Identity, genesis},
     snapshot,
@@ -24,6 +24,8 @@ const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 const MAX_INFLIGHT_MESSAGES: usize = 64;
 /// Most bytes of committed entries handed out at once.
 const MAX_COMMITTED_BYTES: u64 = 16 << 20;
+/// A command that raises the feature level has fewer bytes than this, with all that Raft adds.
+const MAX_RAISE_BYTES: usize = 128;
 /// The term of the entry that a cluster begins after.
 const GENESIS_TERM: u64 = 1;
 
@@ -54,6 +56,9 @@ pub enum NodeError {
         /// One that must be.
         committed: u64,
     },
+    /// Other masters may rely on what this binary does not know.
+    #[error(transparent)]
+    FeatureLevel(#[from] Malformed),
     /// raft-rs refuses.
     #[error("the raft node does not start")]
     Raft(#[from] raft::Error),
@@ -136,6 +141,21 @@ impl Node {
     }
 }
 
+/// Refuses a log in which the feature level is raised above what this binary knows: better said at
+/// the start than when the entry's turn comes. An entry that is not committed may never be.
+pub(crate) fn check_levels(recovered: &Recovered) -> Result<(), NodeError> {
+    let Some(hard_state) = &recovered.hard_state else { return Ok(()) };
+    let hard_state: HardState = decode(hard_state, "hard state")?;
+    let committed = recovered.entries.iter().filter(|entry| entry.index <= hard_state.commit);
+    for entry in committed.filter(|entry| entry.bytes.len() <= MAX_RAISE_BYTES) {
+        let entry: Entry = decode(&entry.bytes, "entry")?;
+        if let Err(error @ Malformed::FeatureLevel { .. }) = Command::decode(&entry.data) {
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
 fn memory_log(recovered: &Recovered) -> Result<MemoryLog, NodeError> {
     let mut log = match &recovered.snapshot {
         Some(LogSnapshot { metadata, state, .. }) => {
@@ -171,4 +191,33 @@ fn memory_log(recovered: &Recovered) -> Result<MemoryLog, NodeError> {
 
 fn decode<M: protobuf::Message>(bytes: &[u8], what: &'static str) -> Result<M, NodeError> {
     M::parse_from_bytes(bytes).map_err(|source| NodeError::Undecodable { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_proto::{command::Change, feature::FEATURE_LEVEL};
+
+    use super::*;
+    use crate::log::LogEntry;
+
+    /// A log whose second entry raises the level, committed or not.
+    fn raised(level: u32, commit: u64) -> Recovered {
+        let begun = begin([(NodeId(1), "a:1".to_owned())]);
+        let change = Change::RaiseFeatureLevel(level);
+        let data = Command { now_ms: u64::MAX, change }.encode().into();
+        let entry = Entry { index: 2, term: u64::MAX, data, ..Entry::default() };
+        let hard_state = HardState { term: 1, commit, ..HardState::default() };
+        let bytes = encode(&entry);
+        assert!(bytes.len() <= MAX_RAISE_BYTES, "{} bytes", bytes.len());
+        let entries = vec![LogEntry { index: 2, bytes }];
+        Recovered { hard_state: Some(encode(&hard_state)), snapshot: begun.snapshot, entries }
+    }
+
+    #[test]
+    fn a_log_in_which_the_level_is_raised_too_high_is_refused_once_that_is_committed() {
+        assert!(check_levels(&raised(FEATURE_LEVEL, 2)).is_ok());
+        assert!(check_levels(&raised(FEATURE_LEVEL + 1, 1)).is_ok());
+        let refused = check_levels(&raised(FEATURE_LEVEL + 1, 2)).expect_err("too high");
+        assert!(matches!(refused, NodeError::FeatureLevel(Malformed::FeatureLevel { .. })));
+    }
 }

@@ -22,7 +22,7 @@ use weir_scheduler::{
     state::{AgentLife, AgentRecord, ClusterState},
 };
 
-use super::{backup, events, malformed, peers, refused, stopping};
+use super::{backup, events, malformed, peers, refused, stopping, upgrade};
 use crate::{
     control::Control,
     driver::{Handle, unix_ms},
@@ -148,6 +148,7 @@ impl wire::cluster_server::Cluster for ClusterService {
                 members: vec![peers::look(control)],
                 active_jobs: state.active.len() as u32,
                 open_tasks: state.backlog.values().map(|backlog| backlog.tasks).sum(),
+                feature_level: state.feature_level,
             };
             (status, state.clone())
         });
@@ -204,6 +205,24 @@ impl wire::cluster_server::Cluster for ClusterService {
         // Ends with its stream, or with the master.
         tokio::spawn(events::send(self.master.clone(), after, follow, events));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn upgrade(
+        &self,
+        request: Request<wire::UpgradeRequest>,
+    ) -> Result<Response<wire::UpgradeResponse>, Status> {
+        let ours = self.master.inspect(|control, _| peers::look(control));
+        let ours = ours.await.map_err(stopping)?;
+        let state = super::read(&self.master, request.metadata()).await?;
+        let from_level = state.feature_level;
+        let members = everybody(vec![ours], &state).await;
+        let level = upgrade::level_for(&members).map_err(Status::failed_precondition)?;
+        if level > from_level {
+            let answer = self.master.change(Change::RaiseFeatureLevel(level)).await;
+            answer.map_err(stopping)?.map_err(|refusal| refused(&refusal))?;
+        }
+        let level = level.max(from_level);
+        Ok(Response::new(wire::UpgradeResponse { from_level, level }))
     }
 
     type BackupStream = Pin<Box<dyn Stream<Item = Result<wire::BackupPiece, Status>> + Send>>;

@@ -8,7 +8,9 @@ use bytes::{Bytes, BytesMut};
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::{
     digest::Digest,
+    feature::FEATURE_LEVEL,
     id::{ClusterId, NodeId},
+    malformed::Malformed,
     wire,
 };
 use weir_scheduler::members::{Identity, Role};
@@ -119,6 +121,7 @@ pub(crate) fn look(control: &Control) -> wire::MemberView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         clock_ahead_ms: 0,
         unix_ms: unix_ms(),
+        feature_level: FEATURE_LEVEL,
     }
 }
 
@@ -176,12 +179,17 @@ impl wire::peers_server::Peers for PeersService {
         &self,
         request: Request<wire::JoinRequest>,
     ) -> Result<Response<wire::JoinResponse>, Status> {
-        let address = request.into_inner().address;
+        let wire::JoinRequest { address, feature_level } = request.into_inner();
         let at = |node: NodeId| {
             let cluster = self.identity.cluster.0;
             Response::new(wire::JoinResponse { cluster, node: node.0 })
         };
         let state = self.master.state();
+        if let Some(known) = feature_level.filter(|known| *known < state.feature_level) {
+            let found = state.feature_level;
+            let why = Malformed::FeatureLevel { found, known };
+            return Err(Status::failed_precondition(why.to_string()));
+        }
         let known = state.members.iter().find(|(_, member)| member.address == address);
         if let Some((node, member)) = known {
             let node = *node;
