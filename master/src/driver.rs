@@ -31,6 +31,8 @@ const INBOX: usize = 4_096;
 const BATCH: usize = 256;
 /// Messages to an agent that its connection has not taken; beyond it the session is cut.
 const AGENT_QUEUE: usize = 4_096;
+/// A step that takes longer than this is told in the log.
+const LONG: Duration = Duration::from_millis(100);
 /// How long a master that was removed goes on.
 const REMOVED_STAYS: Duration = Duration::from_secs(3);
 /// Commits whose latency is remembered.
@@ -72,6 +74,21 @@ pub enum Failure {
     /// Another master says so.
     #[error("{0}")]
     Dismissed(String),
+}
+
+impl Next {
+    /// What it is, for the log.
+    fn word(&self) -> &'static str {
+        match self {
+            Next::Report(Report::Written { .. }) => "a write to the log",
+            Next::Report(Report::Snapshot | Report::Failed(_)) => "a snapshot on disk",
+            Next::Encoded(_) => "an encoded snapshot",
+            Next::Tick => "a tick",
+            Next::Input(Input::Ask(..)) => "what clients ask",
+            Next::Input(Input::AgentOpened(..) | Input::Event(_)) => "what agents and masters say",
+            Next::Input(Input::PeerIsAt(..) | Input::Inspect(_)) => "a look",
+        }
+    }
 }
 
 /// A handle on the loop.
@@ -117,12 +134,22 @@ pub(crate) struct Driver {
     latencies: Latencies,
     metrics: Metrics,
     page_times: PageTimes,
-    /// Pages that the snapshot under way makes superfluous here.
+    /// When the snapshot under way was begun.
+    snapshot_since: Option<Instant>,
+    /// Pages that it makes superfluous here.
     snapshot_pages: Vec<Digest>,
     encoded: mpsc::Sender<Encoded>,
 }
 
 type Encoded = Result<(LogSnapshot, Vec<Digest>), PutError>;
+
+/// What the loop does next.
+enum Next {
+    Report(Report),
+    Encoded(Encoded),
+    Tick,
+    Input(Input),
+}
 
 impl Handle {
     /// The newest state; cheap.
@@ -255,6 +282,7 @@ pub(crate) fn start(
         latencies: Latencies::default(),
         metrics,
         page_times: PageTimes::default(),
+        snapshot_since: None,
         snapshot_pages: Vec::new(),
         encoded,
     };
@@ -272,24 +300,46 @@ impl Driver {
         let mut ticks = tokio::time::interval(Duration::from_millis(TICK_MS));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            tokio::select! {
+            let next = tokio::select! {
                 biased;
                 _ = &mut shutdown => return Ok(()),
-                Some(report) = reports.recv() => self.reported(report)?,
-                Some(encoded) = encodings.recv() => {
-                    self.snapshot_encoded(encoded)?;
-                }
-                _ = ticks.tick() => {
-                    self.step(Event::Tick)?;
-                    self.check_removed()?;
-                }
-                Some(input) = inputs.recv() => {
+                Some(report) = reports.recv() => Next::Report(report),
+                Some(encoded) = encodings.recv() => Next::Encoded(encoded),
+                _ = ticks.tick() => Next::Tick,
+                Some(input) = inputs.recv() => Next::Input(input),
+            };
+            let (began, in_snapshot) = (Instant::now(), self.snapshot_since.is_some());
+            let what = next.word();
+            self.handle(next, &mut inputs)?;
+            let (busy, in_snapshot) =
+                (began.elapsed(), in_snapshot || self.snapshot_since.is_some());
+            self.metrics.loop_was_busy(busy, in_snapshot);
+            if busy > LONG {
+                tracing::info!(
+                    what,
+                    ms = busy.as_millis(),
+                    in_snapshot,
+                    "the loop answered nobody"
+                );
+            }
+        }
+    }
+
+    fn handle(&mut self, next: Next, inputs: &mut mpsc::Receiver<Input>) -> Result<(), Failure> {
+        match next {
+            Next::Report(report) => self.reported(report),
+            Next::Encoded(encoded) => self.snapshot_encoded(encoded),
+            Next::Tick => {
+                self.step(Event::Tick)?;
+                self.check_removed()
+            }
+            Next::Input(input) => {
+                self.input(input)?;
+                for _ in 1..BATCH {
+                    let Ok(input) = inputs.try_recv() else { break };
                     self.input(input)?;
-                    for _ in 1..BATCH {
-                        let Ok(input) = inputs.try_recv() else { break };
-                        self.input(input)?;
-                    }
                 }
+                Ok(())
             }
         }
     }
@@ -315,6 +365,9 @@ impl Driver {
             }
             Report::Snapshot => {
                 self.pages.forget(&std::mem::take(&mut self.snapshot_pages));
+                if let Some(since) = self.snapshot_since.take() {
+                    self.metrics.snapshot_taken(since.elapsed());
+                }
                 self.step(Event::SnapshotPersisted)
             }
             Report::Failed(error) => Err(error.into()),
@@ -330,6 +383,7 @@ impl Driver {
             }
             Err(error) => {
                 tracing::error!(%error, "no snapshot: pages cannot be put into the store");
+                self.snapshot_since = None;
                 self.step(Event::SnapshotFailed)
             }
         }
@@ -398,7 +452,10 @@ impl Driver {
         match action {
             Action::Persist(number, write) => self.disk.write(number, write),
             Action::PersistSnapshot(snapshot) => self.disk.snapshot(snapshot),
-            Action::EncodeSnapshot { state, metadata } => self.encode_snapshot(state, metadata),
+            Action::EncodeSnapshot { state, metadata } => {
+                self.snapshot_since = Some(Instant::now());
+                self.encode_snapshot(state, metadata);
+            }
             Action::ToPeer(message) => self.peers.send(message),
             Action::FetchPages { message, pages } => {
                 self.peers.fetch(self.pages.store().clone(), message, pages);

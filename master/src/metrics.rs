@@ -5,6 +5,7 @@
 
 mod gauges;
 mod run_times;
+mod stalls;
 mod throughput;
 
 use std::{
@@ -24,7 +25,7 @@ use weir_proto::{
     outcome::WORDS,
 };
 
-use self::{gauges::Gauges, run_times::RunTimes};
+use self::{gauges::Gauges, run_times::RunTimes, stalls::Stalls};
 pub(crate) use self::{
     gauges::Reading,
     throughput::{Rates, SECONDS, Throughput},
@@ -66,6 +67,7 @@ struct Inner {
     job_wait_seconds: Histogram,
     lease_hold_seconds: Histogram,
     run_times: RunTimes,
+    stalls: Stalls,
     page_commit_seconds: Histogram,
     job_seconds: Histogram,
     rpc_seconds: Family<Method, Histogram, fn() -> Histogram>,
@@ -90,6 +92,7 @@ impl Default for Inner {
             job_wait_seconds: Histogram::new(LONG),
             lease_hold_seconds: Histogram::new(LONG),
             run_times: RunTimes::default(),
+            stalls: Stalls::default(),
             page_commit_seconds: short(),
             job_seconds: Histogram::new(LONG),
             rpc_seconds: Family::new_with_constructor(short),
@@ -116,6 +119,7 @@ impl Inner {
         weir.register("build", "What this master was built from", build);
         self.register_counts(weir);
         self.register_times(weir);
+        self.stalls.register(weir);
         self.gauges.register(weir);
         registry
     }
@@ -208,6 +212,16 @@ impl Metrics {
     pub(crate) fn committed(&self, after: Duration) {
         self.0.commits.inc();
         self.0.commit_seconds.observe(after.as_secs_f64());
+    }
+
+    /// The master's loop was busy for so long, while a snapshot was under way or not.
+    pub(crate) fn loop_was_busy(&self, time: Duration, in_snapshot: bool) {
+        self.0.stalls.busy(time, in_snapshot);
+    }
+
+    /// A snapshot is durable so long after it was begun.
+    pub(crate) fn snapshot_taken(&self, after: Duration) {
+        self.0.stalls.snapshot_taken(after);
     }
 
     /// A gRPC method was called and first answered after so long.

@@ -24,6 +24,10 @@ fn a_day() -> Metrics {
     metrics.measured(Measure::LeaseOver { held_ms: 250 });
     metrics.measured(Measure::JobEnded { ending: Ending::Failed, took_ms: 900 });
     metrics.committed(Duration::from_micros(700));
+    metrics.loop_was_busy(Duration::from_millis(40), false);
+    metrics.loop_was_busy(Duration::from_millis(3), true);
+    metrics.loop_was_busy(Duration::from_millis(2), true);
+    metrics.snapshot_taken(Duration::from_millis(200));
     metrics.called("weir.v1.Jobs/Submit", Code::Ok, Duration::from_millis(2));
     metrics
 }
@@ -56,6 +60,10 @@ fn what_happened_is_counted() {
     assert_eq!(value("weir_jobs_ended_total{status=\"failed\"}"), 1.0);
     assert_eq!(value("weir_job_wait_seconds_bucket{le=\"0.004\"}"), 1.0);
     assert_eq!(value("weir_log_commits_total"), 1.0);
+    assert_eq!(value("weir_loop_longest_seconds"), 0.04);
+    assert_eq!(value("weir_loop_longest_in_snapshot_seconds"), 0.003);
+    assert_eq!(value("weir_loop_busy_seconds_count"), 3.0);
+    assert_eq!(value("weir_snapshot_duration_seconds_count"), 1.0);
     assert_eq!(value("weir_agents{state=\"live\"}"), 2.0);
     assert_eq!(value("weir_is_leader"), 1.0);
     let call = "weir_rpc_requests_total{method=\"weir.v1.Jobs/Submit\",code=\"ok\"}";
