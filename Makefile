@@ -72,9 +72,10 @@ determinism: guests ## the same results in every engine, of real compilers' prog
 	rm -rf "$(DEBUG_BUILD)"
 
 .PHONY: bench
-bench: binary ## how many tasks a second, as an array and one by one
+bench: binary ## tasks a second, as an array and one by one; three masters beside one, and without their leader
 	"$(WEIR)" bench tasks --count 100000 --array
 	"$(WEIR)" bench tasks --count 2000 --single
+	"$(WEIR)" bench --masters 3
 
 .PHONY: speed
 speed: guests ## the sandbox and the executor beside bare Wasmtime, as ratios; wants a quiet machine

@@ -2,6 +2,13 @@
 //!
 //! The guest does nothing but write a line, so what is measured is Weir. `floor_tasks_per_s` is the
 //! same module in bare sandboxes of this machine, without master, log, store or network.
+//!
+//! What several masters do beside one is in [`masters`].
+
+mod failover;
+pub(crate) mod masters;
+mod own;
+mod snapshot;
 
 use std::{
     process::ExitCode,
@@ -43,12 +50,26 @@ const FLOOR_TASKS: u64 = 100_000;
 /// Most jobs under way at once; each is a call that waits.
 const MAX_IN_FLIGHT: u32 = 65_535;
 
-/// Measure how fast this cluster is
-#[derive(Debug, clap::Subcommand)]
-#[command(after_help = "\
+/// Measure how fast this cluster is, or how good several masters are
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   weir bench tasks                                 20,000 tasks in one job
-  weir bench tasks --count 2000 --single           a job for each task")]
+  weir bench tasks --count 2000 --single           a job for each task
+  weir bench --masters 3                           three masters here beside one; takes minutes"
+)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    command: Option<BenchCommand>,
+    #[command(flatten)]
+    masters: masters::MastersArgs,
+}
+
+/// What is measured of a cluster.
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum BenchCommand {
     /// Run tasks that only write a line, and check that every result can be read
     Tasks(TasksArgs),
@@ -105,8 +126,27 @@ pub(crate) struct Figures {
 ///
 /// # Errors
 /// When there is no cluster, or a task did not succeed or has no result.
-pub(crate) async fn run(command: BenchCommand) -> Result<ExitCode> {
-    let BenchCommand::Tasks(args) = command;
+pub(crate) async fn run(args: BenchArgs) -> Result<ExitCode> {
+    match (args.command, args.masters.masters) {
+        (Some(BenchCommand::Tasks(tasks)), _) => run_tasks(tasks).await,
+        (None, Some(count)) => run_masters(&args.masters, count).await,
+        (None, None) => {
+            bail!("say what to measure: `weir bench tasks` or `weir bench --masters 3`")
+        }
+    }
+}
+
+/// What it starts ends with it, interrupted or not.
+async fn run_masters(args: &masters::MastersArgs, count: u32) -> Result<ExitCode> {
+    let mut interrupts = Interrupts::listen()?;
+    tokio::select! {
+        biased;
+        _ = interrupts.next() => Ok(exit::interrupted()),
+        done = masters::run(args, count) => done,
+    }
+}
+
+async fn run_tasks(args: TasksArgs) -> Result<ExitCode> {
     let mut interrupts = Interrupts::listen()?;
     let connection = tokio::select! {
         biased;
@@ -156,6 +196,8 @@ async fn measure(client: &Client, args: &TasksArgs) -> Result<Figures> {
     })
 }
 
+/// A client, and a module of this command's that is in its cluster's store.
+#[derive(Clone)]
 struct Bench {
     client: Client,
     module: Digest,

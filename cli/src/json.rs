@@ -59,4 +59,5 @@ pub(crate) const SCHEMAS: &[(&str, MakeSchema)] = &[
     ("doctor", || schema_for!(local::Doctor)),
     ("config", || schema_for!(local::Config)),
     ("bench", || schema_for!(bench::Figures)),
+    ("bench-masters", || schema_for!(bench::masters::MastersFigures)),
 ];

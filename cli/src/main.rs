@@ -138,8 +138,7 @@ enum Command {
     Status(cluster::StatusArgs),
     Events(events::EventsArgs),
     Schema(schema::SchemaArgs),
-    #[command(subcommand)]
-    Bench(bench::BenchCommand),
+    Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     #[command(subcommand)]
     Config(config::command::ConfigCommand),
@@ -245,7 +244,7 @@ async fn dispatch(weir: Weir) -> Result<ExitCode> {
         Command::Status(args) => cluster::status(args).await,
         Command::Events(args) => events::run(args).await,
         Command::Schema(args) => schema::run(&args),
-        Command::Bench(command) => bench::run(command).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Config(command) => config::command::run(command, &weir.global),
         Command::Completions(args) => completions::run(&args, &Weir::command()),
         Command::Man(args) => man::run(&args, Weir::command()),
