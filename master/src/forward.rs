@@ -39,6 +39,10 @@ const OURS: [&str; 7] = [
 /// How long a call waits for somebody to lead, or for another to lead than one who is gone.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// What is answered while nobody leads.
+const NOBODY_LEADS: &str = "no master leads now: an election is under way, or this one does not reach a \
+                            majority of the masters; try again";
+
 /// Who leads, as a master sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Leadership {
@@ -109,7 +113,7 @@ pub(crate) async fn forward(
     let leadership = forward.leadership.borrow().clone();
     let answered = match &leadership {
         Leadership::Ours => return next.run(request).await,
-        Leadership::Nobody => Err(Status::unavailable("no master leads now; try again")),
+        Leadership::Nobody => Err(Status::unavailable(NOBODY_LEADS)),
         Leadership::Of(leader) => hand_on(&forward, leader, request).await,
     };
     match answered {

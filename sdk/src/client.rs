@@ -32,8 +32,10 @@ use crate::{
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of one answer that the client takes: a list of jobs with large specs.
 pub const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// How often a quiet connection is probed, so that a watch notices a master that vanished.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How often a connection on which somebody waits is probed, and how long the answer may take: so soon
+/// is a master noticed that vanished or stands still, and another asked.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A client of one cluster; cheap to clone, each clone shares the connection.
 #[derive(Debug, Clone)]
@@ -150,30 +152,34 @@ impl Client {
     pub async fn connect(address: &str) -> Result<Client, ConnectError> {
         let addresses = address.split(',').map(|address| plain_address(address.trim()));
         let mut addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        let mut connected = Client::connect_to(&addresses).await;
+        // One that takes connections and does not answer is passed over, if there is another.
+        for _ in 1..addresses.len() {
+            if !matches!(connected, Err(ConnectError::NotWeir { .. })) {
+                break;
+            }
+            addresses.rotate_left(1);
+            connected = Client::connect_to(&addresses).await;
+        }
+        connected
+    }
+
+    /// Connects to the first of several masters that takes a connection.
+    async fn connect_to(addresses: &[String]) -> Result<Client, ConnectError> {
         let address = addresses.join(",");
         let endpoint = Endpoint::from_shared(format!("http://{}", addresses[0]))
             .map_err(|error| wrong_address(&address, &chain(&error)))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .tcp_nodelay(true);
-        let mut others = addresses.len() - 1;
-        loop {
-            let channel = masters::connect(&endpoint, addresses.clone()).await;
-            let channel = channel.map_err(|error| ConnectError::NobodyListens {
-                address: address.clone(),
-                why: innermost(&error),
-            })?;
-            let (namespace, reads) = (Namespace::default_namespace(), Reads::Linearizable);
-            let client = Client { channel, address: address.clone(), namespace, reads };
-            match client.greet().await {
-                // One of several may be about to end, or stand still.
-                Err(ConnectError::NotWeir { .. }) if others > 0 => {
-                    others -= 1;
-                    addresses.rotate_left(1);
-                }
-                greeted => return greeted.map(|()| client),
-            }
-        }
+        let channel = masters::connect(&endpoint, addresses.to_vec()).await.map_err(|error| {
+            ConnectError::NobodyListens { address: address.clone(), why: innermost(&error) }
+        })?;
+        let (namespace, reads) = (Namespace::default_namespace(), Reads::Linearizable);
+        let client = Client { channel, address, namespace, reads };
+        client.greet().await?;
+        Ok(client)
     }
 
     /// The same connection, in another namespace.

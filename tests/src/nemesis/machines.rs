@@ -209,6 +209,11 @@ impl Machines {
                 Harm::FillDisk => self.empty(machine),
             }
         }
+        self.start_ended()
+    }
+
+    /// Starts whatever has ended; how many had.
+    pub fn start_ended(&mut self) -> usize {
         let runs =
             |process: &mut Option<Process>| process.as_mut().is_some_and(Process::is_running);
         let ended = (0..self.processes.len()).filter(|at| !runs(&mut self.processes[*at]));
