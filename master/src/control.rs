@@ -123,7 +123,7 @@ pub enum Action {
     /// Keep the pages that this state names durable, then encode it and report it.
     EncodeSnapshot {
         /// The state; cheap to hold.
-        state: ClusterState,
+        state: Box<ClusterState>,
         /// For the snapshot.
         metadata: Vec<u8>,
     },

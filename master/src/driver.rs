@@ -85,8 +85,13 @@ impl Next {
             Next::Encoded(_) => "an encoded snapshot",
             Next::Tick => "a tick",
             Next::Input(Input::Ask(..)) => "what clients ask",
-            Next::Input(Input::AgentOpened(..) | Input::Event(_)) => "what agents and masters say",
-            Next::Input(Input::PeerIsAt(..) | Input::Inspect(_)) => "a look",
+            Next::Input(Input::Inspect(_)) => "a look",
+            Next::Input(
+                Input::AgentOpened(..)
+                | Input::Event(_)
+                | Input::Introduced(..)
+                | Input::Dismissed(_),
+            ) => "what agents and masters say",
         }
     }
 }
@@ -505,7 +510,7 @@ impl Driver {
         }
     }
 
-    fn encode_snapshot(&self, state: ClusterState, metadata: Vec<u8>) {
+    fn encode_snapshot(&self, state: Box<ClusterState>, metadata: Vec<u8>) {
         let (pages, encoded) = (self.pages.clone(), self.encoded.clone());
         // Ends by itself: it waits for the store and for this loop, and both end before it can
         // wait for ever.

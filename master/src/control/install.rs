@@ -110,7 +110,7 @@ impl Control {
         let snapshots = &mut self.snapshots;
         (snapshots.under_way, snapshots.wanted) = (true, false);
         (snapshots.entries, snapshots.bytes) = (0, 0);
-        actions.push(Action::EncodeSnapshot { state: self.state.clone(), metadata });
+        actions.push(Action::EncodeSnapshot { state: Box::new(self.state.clone()), metadata });
     }
 
     /// A snapshot of ours is encoded; a peer's may have overtaken it.

@@ -154,6 +154,6 @@ mod tests {
         assert!(state.applied >= before.applied + JUMP);
         let (next, change) = (state.applied + 1, submit(3, false));
         apply(&mut state, Command { now_ms: 0, change }, next).expect("a job");
-        assert_eq!(state.jobs.keys().last(), Some(&JobId(before.last_job + JUMP + 1)));
+        assert_eq!(state.jobs.keys().next_back(), Some(&JobId(before.last_job + JUMP + 1)));
     }
 }

@@ -393,7 +393,7 @@ impl World {
                 self.masters[master].disk.snapshot(snapshot, forget);
             }
             Action::EncodeSnapshot { state, metadata } => {
-                let (boot, state) = (self.masters[master].boot, Box::new(state));
+                let boot = self.masters[master].boot;
                 let delay_us = self.random.between(10, 50_000);
                 self.after(delay_us, Happening::SnapshotEncoded { boot, state, metadata });
             }
