@@ -45,7 +45,7 @@ guests: ## build the example guests, with a compiler for them if there is none
 	scripts/guests.sh
 
 .PHONY: sim
-sim: ## simulate a cluster under faults: make sim SEEDS=5000
+sim: ## simulate a cluster under faults: make sim SEEDS=100000
 	WEIR_SEEDS=$(SEEDS) cargo test $(CARGO_FLAGS) -p weir-tests --test simulation every_invariant -- --nocapture
 
 .PHONY: nemesis

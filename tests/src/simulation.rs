@@ -2,8 +2,8 @@
 //! clocks, disks and a network that a seed decides. Faults strike, then it heals, and every job must end.
 //!
 //! What is simulated is the shells; [`weir_master::control`] and [`weir_agent::session`] are the
-//! real ones. After every step the invariants are checked; a failing seed replays exactly. The
-//! store's own faults are left out.
+//! real ones. After every step the invariants are checked, and in the end what clients were told; a
+//! failing seed replays exactly. The store's own faults are left out.
 
 mod random;
 
@@ -16,6 +16,10 @@ mod network;
 mod executor;
 
 mod observer;
+
+mod linearizable;
+
+mod history;
 
 mod broken;
 
@@ -30,6 +34,8 @@ mod operations;
 mod agents;
 
 mod clients;
+
+mod names;
 
 mod faults;
 
@@ -157,6 +163,8 @@ pub enum Fact {
     LostOnce,
     /// One went back unbegun.
     ReturnedOnce,
+    /// A leader lent tasks before it had heard of all agents that its predecessor knew.
+    LentEarly,
     /// A page outlived its agent's process, and brought results.
     KeptPage,
     /// A master took the lead from another.
@@ -179,11 +187,17 @@ pub enum Fact {
     Read,
     /// The same, of a master that does not lead.
     FollowerRead,
+    /// A name was pointed somewhere.
+    NameSet,
+    /// It was not, for it was not as expected.
+    NameNotSet,
+    /// Somebody looked where a name points.
+    NameRead,
 }
 
 impl Fact {
     /// All of them.
-    pub const ALL: [Fact; 44] = [
+    pub const ALL: [Fact; 48] = [
         Fact::MasterCrash,
         Fact::LostWrite,
         Fact::UnreportedWrite,
@@ -217,6 +231,7 @@ impl Fact {
         Fact::BegunOnce,
         Fact::LostOnce,
         Fact::ReturnedOnce,
+        Fact::LentEarly,
         Fact::KeptPage,
         Fact::NewLeader,
         Fact::Parted,
@@ -228,6 +243,9 @@ impl Fact {
         Fact::Transferred,
         Fact::Read,
         Fact::FollowerRead,
+        Fact::NameSet,
+        Fact::NameNotSet,
+        Fact::NameRead,
     ];
 }
 

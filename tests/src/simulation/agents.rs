@@ -10,8 +10,9 @@ use weir_agent::{
 use weir_master::control::SessionId;
 use weir_proto::{
     agent::{AgentDescription, AgentMessage, LiveChunk, MasterMessage},
-    id::{AgentId, ClusterId, Incarnation, LeaseId},
+    id::{AgentId, ClusterId, Incarnation, LeaseId, StageId},
     limits::Resources,
+    range::TaskRange,
     wire,
 };
 use weir_scheduler::state::ClusterState;
@@ -31,7 +32,7 @@ const MAX_HELD_LEASES: usize = 64;
 /// An agent's session gets a tick this often even when it asked for none.
 const TICK_EVERY_US: u64 = 1_000_000;
 /// Tasks end at multiples of this.
-const ENDS_EVERY_US: u64 = 2_000;
+const ENDS_EVERY_US: u64 = 10_000;
 /// Agents measure their machines far more often than real ones.
 const RECALIBRATION: Recalibration = Recalibration { idle_ms: 200, every_ms: 1_000 };
 /// What an agent may measure while there are faults, and what it measures after them.
@@ -96,6 +97,11 @@ impl AgentHost {
     /// It is up and holds nothing.
     pub(super) fn is_idle(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.session.leases() == 0)
+    }
+
+    /// Whether it has any of these tasks, and they have not ended.
+    pub(super) fn holds(&self, stage: StageId, range: TaskRange) -> bool {
+        self.process.as_ref().is_some_and(|process| process.executor.holds(stage, range))
     }
 
     /// Whether the master knows what the agent measures after all faults.
@@ -469,7 +475,7 @@ impl World {
             self.at(wakes_us, Happening::AgentWakes { agent, at_us: wakes_us });
         }
         if take {
-            let delay_us = self.random.mostly_short(0, 30_000);
+            let delay_us = self.random.between(0, 30_000);
             self.after(delay_us, Happening::ResultsTaken { agent, incarnation });
         }
         for begun in begun {

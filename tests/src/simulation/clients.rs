@@ -14,6 +14,8 @@ use weir_scheduler::state::{ClusterState, JobLife, MAX_AGENT_LOSSES};
 
 use super::{
     Fact, Variant,
+    history::{CallId, RequestTold, Shown},
+    names::NameCall,
     observer::{self, digest_of, verdict_result},
     workload::{self, Plan},
     world::{Happening, World, trace},
@@ -45,7 +47,10 @@ pub(super) enum Question {
     Client {
         job: usize,
         ask: Ask,
+        call: CallId,
     },
+    /// About a name.
+    Name(NameCall),
     Read(Look),
     /// This machine is to become a master.
     Join {
@@ -66,6 +71,7 @@ pub(super) struct Look {
     floor: u64,
     /// What the client had learnt by then.
     learnt: u64,
+    call: CallId,
 }
 
 /// Whoever waits for one job, and what it was told.
@@ -139,17 +145,28 @@ impl World {
             let patience_us = self.random.between(300_000, 3_000_000);
             self.after(patience_us, Happening::ClientAsks { job, ask });
         }
+        let told = match ask {
+            Ask::Submit | Ask::SubmitAgain => RequestTold::Submitted,
+            Ask::Cancel => RequestTold::Cancelled,
+        };
+        let call = self.history.request_asked(job, told);
         let lost = self.goes_wrong(20);
         let master = self.clients[job].master;
         self.clients[job].master = self.whom_to_ask(master);
         if self.masters[master].control.is_some() && !lost {
             let (boot, delay_us) = (self.masters[master].boot, self.message_delay_us());
-            self.after(delay_us, Happening::Asked { boot, job, ask });
+            self.after(delay_us, Happening::Asked { boot, job, ask, call });
         }
     }
 
     /// A master has an answer for a client, which may be lost on its way.
-    pub(super) fn answer_client(&mut self, master: usize, job: usize, ask: Ask, answer: Answer) {
+    pub(super) fn answer_client(
+        &mut self,
+        master: usize,
+        (job, call): (usize, CallId),
+        ask: Ask,
+        answer: Answer,
+    ) {
         let reply = match (ask, answer) {
             (_, Err(Refusal::NotLeader(_) | Refusal::Busy)) => Reply::TryAgain,
             (_, Err(why)) => panic!("client {job} is refused {ask:?}: {why}"),
@@ -166,21 +183,23 @@ impl World {
         };
         if !(self.goes_wrong(20)) {
             let delay_us = self.message_delay_us();
-            self.after(delay_us, Happening::ClientHears { job, reply });
+            self.after(delay_us, Happening::ClientHears { job, reply, call });
         }
     }
 
-    pub(super) fn client_hears(&mut self, job: usize, reply: Reply) {
+    pub(super) fn client_hears(&mut self, job: usize, reply: Reply, call: CallId) {
         trace!(self, "client {job} hears {reply:?}");
         let client = &mut self.clients[job];
         client.learnt += 1;
         match reply {
             Reply::TryAgain => {}
             Reply::Cancelled => {
+                self.history.request_told(job, call, RequestTold::Cancelled);
                 client.cancel = Cancel::Told;
                 self.counts.add(Fact::Cancelled, 1);
             }
             Reply::Submitted(id) => {
+                self.history.request_told(job, call, RequestTold::Submitted);
                 let first = *client.told.get_or_insert(id);
                 assert_eq!(id, first, "client {job} was told another job for its request");
                 if let Some(after_us) = client.plan.cancel_after_us.take() {
@@ -198,7 +217,13 @@ impl World {
     pub(super) fn client_reads(&mut self) {
         let next_us = self.random.mostly_short(50_000, 4_000_000);
         self.after(next_us, Happening::ClientReads);
-        let job = self.random.index(self.clients.len());
+        let waiting = (0..self.clients.len()).filter(|job| !self.clients[*job].is_content());
+        let waiting: Vec<usize> = waiting.collect();
+        // In the end whoever waits for a job looks at that.
+        let job = match self.is_faulty() || waiting.is_empty() {
+            true => self.random.index(self.clients.len()),
+            false => self.random.pick(&waiting),
+        };
         let count = self.clients[job].plan.spec.stages[0].count;
         let tasks: Vec<u32> =
             (0..TASKS_READ).map(|_| self.random.index(count as usize) as u32).collect();
@@ -206,18 +231,35 @@ impl World {
         if self.masters[master].control.is_none() {
             return;
         }
-        let learnt = self.clients[job].learnt;
-        let question = Question::Read(Look { job, tasks, floor: observer::newest(), learnt });
-        if self.variant == Variant::StaleReads {
-            return self.answered(master, question, Ok(None));
+        let (learnt, floor) = (self.clients[job].learnt, observer::newest());
+        let call = self.history.request_asked(job, RequestTold::Shown(None));
+        let look = Look { job, tasks, floor, learnt, call };
+        if self.variant == Variant::StaleReads && self.is_faulty() {
+            // It is to be found by what clients are told, and by nothing else.
+            return self.show(master, &look);
         }
-        self.ask(master, question, Event::Read);
+        self.ask(master, Question::Read(look), Event::Read);
+    }
+
+    /// What a client is shown of its request goes into the history.
+    fn show(&mut self, master: usize, look: &Look) {
+        let Some(control) = &self.masters[master].control else { return };
+        let state = control.state();
+        let job = state.requests.get(&self.clients[look.job].plan.request);
+        let job = job.and_then(|job| state.jobs.get(job));
+        let shown = Shown {
+            is_job: job.is_some(),
+            done: job.map_or(0, |job| job.stages[0].done.len()),
+            has_ended: job.is_some_and(|job| !job.is_active()),
+        };
+        self.history.request_told(look.job, look.call, RequestTold::Shown(Some(shown)));
     }
 
     /// A master says that its state shows everything that was committed when it was asked.
     pub(super) fn reads(&mut self, master: usize, look: &Look) {
         let state = self.masters[master].control.as_ref().map(Control::state);
         let applied = state.map_or(0, |state| state.applied);
+        self.show(master, look);
         let floor = look.floor;
         assert!(applied >= floor, "a read saw {applied}, and {floor} was committed before it");
         self.counts.add(Fact::Read, 1);

@@ -9,7 +9,7 @@ use weir_proto::{
     job::StageSpec,
     lease::Lease,
     limits::Resources,
-    range::RangeSet,
+    range::{RangeSet, TaskRange},
 };
 
 /// The lanes of one life of an agent.
@@ -75,7 +75,7 @@ impl Executor {
         let fresh = (lease.range.start..lease.range.end).filter(|i| !lane.running.contains_key(i));
         let fresh: Vec<u32> = fresh.collect();
         for index in fresh {
-            lane.queued.insert(weir_proto::range::TaskRange::single(index));
+            lane.queued.insert(TaskRange::single(index));
         }
         let unprepared = lane.life == Life::Unprepared;
         if unprepared {
@@ -185,6 +185,14 @@ impl Executor {
     pub(super) fn running(&self) -> Vec<(LeaseId, u32)> {
         let lanes = self.lanes.iter();
         lanes.flat_map(|(id, lane)| lane.running.keys().map(|index| (*id, *index))).collect()
+    }
+
+    /// Whether any of these tasks waits or runs.
+    pub(super) fn holds(&self, stage: StageId, range: TaskRange) -> bool {
+        self.lanes.values().filter(|lane| lane.stage == stage).any(|lane| {
+            !lane.queued.within(range).is_empty()
+                || lane.running.range(range.start..range.end).next().is_some()
+        })
     }
 
     /// What the running tasks take of the agent.

@@ -1,7 +1,10 @@
 //! What goes wrong, and when: some faults at any time, some right after a promise.
 
+use weir_scheduler::state::FIRST_LEASED_THROUGH;
+
 use super::{
     Fact,
+    clients::Client,
     operations::Operation,
     trouble::{Damage, Trouble},
     world::{Happening, World, trace},
@@ -46,7 +49,19 @@ impl World {
                 self.will_strike(fault);
             }
         }
+        self.crash_amid_a_large_job();
         damage.into_iter().for_each(|fault| self.will_strike(fault));
+    }
+
+    /// What is lent beyond the first mark counts when there is a new leader.
+    fn crash_amid_a_large_job(&mut self) {
+        let large = |client: &&Client| client.plan.spec.stages[0].count > FIRST_LEASED_THROUGH;
+        let Some(submit_us) = self.clients.iter().find(large).map(|c| c.plan.submit_us) else {
+            return;
+        };
+        let at_us = submit_us + self.random.between(200_000, 3_000_000);
+        let down_us = self.random.mostly_short(0, 5_000_000);
+        self.at(at_us, Happening::Fault(Fault::LeaderCrashes { down_us }));
     }
 
     /// Some disks, or all, are slow at a time.

@@ -16,6 +16,7 @@ use weir_proto::{
     command::Change,
     digest::Digest,
     id::{ClusterId, NodeId},
+    lease::Lease,
     wire,
 };
 use weir_scheduler::{explain::explain, members::Identity, snapshot, state::ClusterState};
@@ -24,6 +25,7 @@ use super::{
     Fact, Variant,
     clients::{Ask, Question},
     disk::{Disk, Report},
+    history::CallId,
     network::Way,
     observer,
     random::Random,
@@ -315,7 +317,7 @@ impl World {
     }
 
     /// A client's request arrives.
-    pub(super) fn asked(&mut self, boot: u64, job: usize, ask: Ask) {
+    pub(super) fn asked(&mut self, boot: u64, job: usize, ask: Ask, call: CallId) {
         let Some(master) = self.running(boot) else { return };
         trace!(self, "machine {master} is asked by client {job} for {ask:?}");
         let client = &self.clients[job];
@@ -326,7 +328,7 @@ impl World {
                 Change::SubmitJob { request, spec }
             }
         };
-        let question = Question::Client { job, ask };
+        let question = Question::Client { job, ask, call };
         self.ask(master, question, |ticket| Event::Client(ticket, change));
     }
 
@@ -347,11 +349,12 @@ impl World {
     /// A master answers.
     pub(super) fn answered(&mut self, master: usize, question: Question, answer: Answer) {
         match question {
-            Question::Client { job, ask } => {
+            Question::Client { job, ask, call } => {
                 trace!(self, "machine {master} answers client {job}: {ask:?} {answer:?}");
-                self.answer_client(master, job, ask, answer);
+                self.answer_client(master, (job, call), ask, answer);
                 self.maybe_crash_after_promise(master);
             }
+            Question::Name(call) => self.name_answered(master, call, answer),
             Question::Read(look) => {
                 if answer.is_ok() {
                     self.reads(master, &look);
@@ -439,6 +442,9 @@ impl World {
         }
         let parsed = MasterMessage::try_from(wire::MasterMessage::from(message.clone()));
         assert_eq!(parsed.as_ref(), Ok(&message), "what a master sends is a message");
+        if let MasterMessage::Grants(leases) = &message {
+            self.check_grants(master, leases);
+        }
         let is_stored = matches!(message, MasterMessage::PagesStored(_));
         let repeat = matches!(message, MasterMessage::Grants(_)) && self.goes_wrong(20);
         // Much happens to an agent that waits for its welcome.
@@ -454,6 +460,27 @@ impl World {
         if is_stored {
             self.maybe_crash_after_promise(master);
         }
+    }
+
+    /// A new leader lends nothing that an agent may hold of which it has not heard yet: that is
+    /// what `leased_through` is for.
+    fn check_grants(&mut self, master: usize, leases: &[Lease]) {
+        let control = self.masters[master].control.as_ref();
+        let Some(table) = control.and_then(Control::table) else { return };
+        if table.is_settled() {
+            return;
+        }
+        let unheard = self.agents.iter().filter(|agent| !table.agents().contains_key(&agent.id));
+        for (agent, Lease { id, stage, range, .. }) in
+            unheard.flat_map(|agent| leases.iter().map(move |lease| (agent, lease)))
+        {
+            assert!(
+                !agent.holds(*stage, *range),
+                "{id} lends tasks of {stage} in {range} that {} holds, of which its leader has not heard",
+                agent.id
+            );
+        }
+        self.counts.add(Fact::LentEarly, 1);
     }
 
     fn check_master(&mut self, master: usize) {

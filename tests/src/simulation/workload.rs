@@ -10,10 +10,18 @@ use weir_proto::{
     page::{Output, TaskResult},
 };
 
+use weir_scheduler::state::FIRST_LEASED_THROUGH;
+
 use super::random::Random;
 
-/// Most virtual time that the tasks of one job take together.
+/// Most virtual time that the tasks of one job take together, few at a time or many.
 const MAX_WORK_US: u64 = 4_000_000;
+const MAX_WIDE_WORK_US: u64 = 12_000_000;
+/// A job of more tasks is large: as many may be leased at first. The last of a large job's tasks
+/// take long, so that a new leader meets them on agents.
+const LARGE: u64 = FIRST_LEASED_THROUGH as u64;
+const LAST_OF_LARGE: u64 = 24;
+const LONG_US: u64 = 1_000_000;
 /// Jobs of more tasks have no task that takes its agent with it.
 const MAX_TASKS_WITH_POISON: u64 = 40;
 
@@ -33,12 +41,14 @@ pub(super) struct Behaviour {
     pub(super) is_poison: bool,
 }
 
-/// The jobs of one simulation, each submitted before `until_us`.
-pub(super) fn plans(random: &mut Random, until_us: u64) -> Vec<Plan> {
-    let mut counts: Vec<u64> = (0..random.between(2, 6)).map(|_| count(random)).collect();
-    if random.one_in(8) {
+/// The jobs of one simulation, each submitted before `until_us`. Many masters say so much to each
+/// other that they get fewer, and no large one.
+pub(super) fn plans(random: &mut Random, until_us: u64, masters_are_few: bool) -> Vec<Plan> {
+    let most = if masters_are_few { 6 } else { 3 };
+    let mut counts: Vec<u64> = (0..random.between(2, most)).map(|_| count(random)).collect();
+    if masters_are_few && random.one_in(6) {
         // More than may be leased at first: `leased_through` has to be extended.
-        counts[0] = random.between(1_030, 1_300);
+        counts[0] = LARGE + random.between(1, 60);
     }
     counts.into_iter().map(|count| plan(random, count, until_us)).collect()
 }
@@ -54,9 +64,10 @@ fn count(random: &mut Random) -> u64 {
 fn plan(random: &mut Random, count: u64, until_us: u64) -> Plan {
     // Many tasks run many at a time, for each time is an event.
     let is_wide = count > MAX_TASKS_WITH_POISON;
+    let most_us = if is_wide { MAX_WIDE_WORK_US } else { MAX_WORK_US };
     let means = [200, 1_000, 5_000, 30_000, 300_000, 2_000_000];
-    let fitting: Vec<u64> = means.into_iter().filter(|us| us * count <= MAX_WORK_US).collect();
-    let mean_us = random.pick(&fitting);
+    let fitting: Vec<u64> = means.into_iter().filter(|us| us * count <= most_us).collect();
+    let mean_us = if count > LARGE { 200 } else { random.pick(&fitting) };
     let poison = (count <= MAX_TASKS_WITH_POISON && random.one_in(12))
         .then(|| random.between(0, count - 1).to_string());
     let stage = StageSpec {
@@ -75,7 +86,8 @@ fn plan(random: &mut Random, count: u64, until_us: u64) -> Plan {
                 .collect(),
         },
         seed: random.id(),
-        once: random.one_in(4),
+        // Each lease of such tasks is an entry of the log.
+        once: random.one_in(4) && count <= LARGE,
         ..StageSpec::new("main", Digest::of(b"a module"))
     };
     let namespace = random.pick(&["default", "team-a"]).parse();
@@ -93,11 +105,13 @@ fn plan(random: &mut Random, count: u64, until_us: u64) -> Plan {
 
 /// Virtual time that the tasks of a job take, one after the other.
 pub(super) fn work_us(spec: &JobSpec) -> u64 {
-    spec.stages.iter().map(|stage| mean_us(stage) * u64::from(stage.count)).sum()
+    let tasks =
+        |stage: &StageSpec| (0..stage.count).map(|index| mean_us(stage, index)).sum::<u64>();
+    spec.stages.iter().map(tasks).sum()
 }
 
 pub(super) fn behaviour(spec: &StageSpec, index: u32) -> Behaviour {
-    let mean_us = mean_us(spec);
+    let mean_us = mean_us(spec, index);
     let poison = spec.args.get(1).and_then(|arg| arg.parse().ok());
     Behaviour {
         duration_us: mean_us / 2 + drawn(spec, index, 0) % (mean_us + 1),
@@ -138,7 +152,10 @@ pub(super) fn result(spec: &StageSpec, index: u32, wall_us: u64) -> TaskResult {
     }
 }
 
-fn mean_us(spec: &StageSpec) -> u64 {
+fn mean_us(spec: &StageSpec, index: u32) -> u64 {
+    if u64::from(spec.count) > LARGE && u64::from(index) >= LARGE - LAST_OF_LARGE {
+        return LONG_US;
+    }
     spec.args[0].parse().expect("the first argument is a number")
 }
 

@@ -19,7 +19,9 @@ use super::{
     clients::{Ask, Client, Reply},
     disk,
     faults::Fault,
+    history::{CallId, History, NameTold},
     master::MasterHost,
+    names::NameCall,
     network::Network,
     observer,
     peers::Peers,
@@ -57,9 +59,12 @@ pub(super) enum Happening {
     TasksEnd { agent: usize, incarnation: u64, at_us: u64 },
     ResultsTaken { agent: usize, incarnation: u64 },
     Measured { agent: usize, incarnation: u64 },
-    Asked { boot: u64, job: usize, ask: Ask },
+    Asked { boot: u64, job: usize, ask: Ask, call: CallId },
     ClientAsks { job: usize, ask: Ask },
-    ClientHears { job: usize, reply: Reply },
+    ClientHears { job: usize, reply: Reply, call: CallId },
+    NameIsAsked,
+    NameCallArrives { boot: u64, call: NameCall },
+    NameTold { call: NameCall, told: NameTold },
     ClientReads,
     OperatorReplaces { master: usize, node: NodeId },
     Fault(Fault),
@@ -78,6 +83,10 @@ pub(super) struct World {
     pub(super) agents: Vec<AgentHost>,
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
+    /// What all clients asked and were told.
+    pub(super) history: History,
+    /// How many of their calls are about names.
+    pub(super) name_calls: u32,
     /// Tasks that run at most once and have begun.
     pub(super) begun_once: BTreeSet<TaskId>,
     /// Nothing goes wrong but with disks, and they are slow: then nobody loses the lead.
@@ -119,7 +128,9 @@ impl World {
     pub(super) fn new(seed: u64, variant: Variant, tracing: Tracing) -> World {
         let mut random = Random::new(seed);
         let faults_end_us = random.between(3_000_000, 10_000_000);
-        let plans = workload::plans(&mut random, faults_end_us * 4 / 5);
+        let masters = MasterHost::cluster(&mut random);
+        let are_few = masters.iter().filter(|master| master.identity.is_some()).count() <= 3;
+        let plans = workload::plans(&mut random, faults_end_us * 4 / 5, are_few);
         let plans = plans.into_iter().map(Client::new).collect();
         let agents = (0..AGENTS).map(|number| AgentHost::new(number, &mut random)).collect();
         let mut world = World {
@@ -127,11 +138,13 @@ impl World {
             now_us: 0,
             trace: Trace { tracing, hasher: blake3::Hasher::new() },
             counts: Counts::default(),
-            masters: MasterHost::cluster(&mut random),
+            masters,
             peers: Peers::default(),
             agents,
             network: Network::default(),
             clients: plans,
+            history: History::default(),
+            name_calls: 0,
             begun_once: BTreeSet::new(),
             is_calm: false,
             faults_end_us,
@@ -156,6 +169,7 @@ impl World {
             );
         }
         world.at(0, Happening::ClientReads);
+        world.at(0, Happening::NameIsAsked);
         world.plan_faults();
         world
     }
@@ -229,9 +243,12 @@ impl World {
                 self.results_taken(agent, incarnation);
             }
             Happening::Measured { agent, incarnation } => self.measured(agent, incarnation),
-            Happening::Asked { boot, job, ask } => self.asked(boot, job, ask),
+            Happening::Asked { boot, job, ask, call } => self.asked(boot, job, ask, call),
             Happening::ClientAsks { job, ask } => self.client_asks(job, ask),
-            Happening::ClientHears { job, reply } => self.client_hears(job, reply),
+            Happening::ClientHears { job, reply, call } => self.client_hears(job, reply, call),
+            Happening::NameIsAsked => self.name_is_asked(),
+            Happening::NameCallArrives { boot, call } => self.name_call_arrives(boot, call),
+            Happening::NameTold { call, told } => self.name_told(call, told),
             Happening::ClientReads => self.client_reads(),
             Happening::OperatorReplaces { master, node } => self.operator_replaces(master, node),
             Happening::Fault(fault) => self.strike(fault),
@@ -282,6 +299,7 @@ impl World {
     }
 
     fn check_end(&mut self) {
+        self.history.check();
         if self.is_calm {
             let leaders = self.peers.leaders();
             assert!(leaders <= 1, "slow disks cost {leaders} elections");
