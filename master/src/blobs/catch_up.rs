@@ -22,7 +22,10 @@ use weir_proto::{
 };
 use weir_store::{blobs::BlobStore, copy};
 
-use super::{Blobs, Peer};
+use super::{
+    Blobs, Peer,
+    quorum::{Tally, Verdict},
+};
 use crate::forward::Leadership;
 
 /// How often it is looked what there is to do; a master that could not be reached is tried again.
@@ -80,6 +83,37 @@ impl Blobs {
                     self.begin(&others, &mut under_way, &mut errands);
                 }
             }
+        }
+    }
+
+    /// Gets what the other masters have now. A majority of them all, this one included, has to
+    /// answer: then whatever was acknowledged before is here.
+    ///
+    /// # Errors
+    /// When too few answer.
+    pub(crate) async fn gather(&self) -> Result<(), Status> {
+        let mut tally = Tally::new(self.voters());
+        tally.has(self.inner.identity.node);
+        let mut asked = JoinSet::new();
+        for (node, peer) in self.others() {
+            let (store, cluster) = (self.here().clone(), self.inner.identity.cluster);
+            asked.spawn(async move { (node, get_all(&store, cluster, &peer).await) });
+        }
+        let mut last = String::new();
+        while let Some(Ok((node, got))) = asked.join_next().await {
+            match got {
+                Ok(_) => tally.has(node),
+                Err(why) => last = format!("; {node}: {why}"),
+            }
+        }
+        match tally.verdict() {
+            Verdict::Enough => Ok(()),
+            Verdict::Waiting | Verdict::TooFew => Err(Status::unavailable(format!(
+                "{} of {} masters tell what blobs they have, and {} must{last}",
+                tally.count(),
+                tally.voters(),
+                tally.needed()
+            ))),
         }
     }
 

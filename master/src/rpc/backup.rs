@@ -1,8 +1,8 @@
 //! The stream of a backup: what a cluster is, as bytes of a file, while it goes on.
 //!
-//! The state is read as linearizable reads are, and nothing of the store is ever removed, so all that
-//! the state names is there however long the stream takes. What cannot be read ends it: a backup is
-//! whole, or there is none.
+//! The state is read as linearizable reads are; then this master gets what blobs it lacks. Nothing of
+//! the store is ever removed, so all that the state names is there however long the stream takes.
+//! What cannot be read ends it: a backup is whole, or there is none.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +18,7 @@ use prost::Message as _;
 
 use crate::{
     backup::{Encoder, Tag, entry_head},
+    blobs::Blobs,
     control::pages_of,
     driver::{Handle, unix_ms},
 };
@@ -34,6 +35,7 @@ type Sender = mpsc::Sender<Result<wire::BackupPiece, Status>>;
 /// A backup on its way out.
 struct Backup {
     master: Handle,
+    blobs: Blobs,
     encoder: Encoder,
     piece: Vec<u8>,
     pieces: Sender,
@@ -49,14 +51,14 @@ enum Ended {
 
 /// Sends a backup of this state until the client has all or has gone.
 pub(super) async fn send(
-    master: Handle,
+    (master, blobs): (Handle, Blobs),
     state: std::sync::Arc<ClusterState>,
     term: u64,
     without_blobs: bool,
     pieces: Sender,
 ) {
     let (encoder, piece) = Encoder::new();
-    let backup = Backup { master, encoder, piece, pieces: pieces.clone() };
+    let backup = Backup { master, blobs, encoder, piece, pieces: pieces.clone() };
     if let Err(Ended::Failed(status)) = backup.run(state, term, without_blobs).await {
         tracing::error!(why = status.message(), "a backup failed");
         // The client may have gone by now.
@@ -107,7 +109,8 @@ impl Backup {
 
     /// All blobs of the store but for these pages.
     async fn blobs(&mut self, pages: &BTreeSet<(Namespace, Digest)>) -> Result<(), Ended> {
-        let store = self.master.pages.store().clone();
+        self.blobs.gather().await.map_err(Ended::Failed)?;
+        let store = self.blobs.here().clone();
         let listing = |error: GetError| unreadable("the list of blobs", &error);
         for namespace in store.namespaces().await.map_err(listing)? {
             let mut after = None;
@@ -136,8 +139,7 @@ impl Backup {
         self.write(&begins).await?;
         self.add(&head).await?;
         let reading = |error: GetError| unreadable("a blob", &error);
-        let mut chunks =
-            self.master.pages.store().read(namespace, digest).await.map_err(reading)?;
+        let mut chunks = self.blobs.here().read(namespace, digest).await.map_err(reading)?;
         while let Some(chunk) = chunks.next().await {
             // It ends in an error rather than with other bytes, or another number of them.
             let chunk: Bytes = chunk.map_err(reading)?;

@@ -24,6 +24,7 @@ use weir_scheduler::{
 
 use super::{backup, events, malformed, peers, refused, stopping, upgrade};
 use crate::{
+    blobs::Blobs,
     control::Control,
     driver::{Handle, unix_ms},
     peers::endpoint,
@@ -39,13 +40,14 @@ const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct ClusterService {
     master: Handle,
+    blobs: Blobs,
     /// One at a time: each reads the whole store.
     backups: Arc<Semaphore>,
 }
 
 impl ClusterService {
-    pub(crate) fn new(master: Handle) -> ClusterService {
-        ClusterService { master, backups: Arc::new(Semaphore::new(1)) }
+    pub(crate) fn new(master: Handle, blobs: Blobs) -> ClusterService {
+        ClusterService { master, blobs, backups: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -239,10 +241,10 @@ impl wire::cluster_server::Cluster for ClusterService {
         let state = super::read(&self.master, request.metadata()).await?;
         let term = self.master.inspect(|control, _| control.term()).await.map_err(stopping)?;
         let (pieces, stream) = mpsc::channel(backup::PIECES_QUEUE);
-        let master = self.master.clone();
+        let (master, blobs) = (self.master.clone(), self.blobs.clone());
         // Ends with its stream, or with the master.
         tokio::spawn(async move {
-            backup::send(master, state, term, without_blobs, pieces).await;
+            backup::send((master, blobs), state, term, without_blobs, pieces).await;
             drop(only);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
