@@ -12,7 +12,7 @@ use std::{
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 use tokio::runtime::Runtime;
-use weir_sdk::{Client, proto::id::NodeId};
+use weir_sdk::Client;
 use weir_tests::{
     guests::guest,
     nemesis::{
@@ -69,7 +69,7 @@ fn run(mut machines: Machines, faults: &[Fault]) {
     let (work, mut loops) = runtime.block_on(async {
         machines.wait_for_leader();
         let client = Client::connect(&machines.masters()).await.expect("they answer");
-        let module = put_everywhere(&client, &machines).await;
+        let module = client.put_file(&guest("checksum")).await.expect("the module is put");
         wait_for_agents(&client).await;
         let work = Work::new(client, module).await;
         let loops = work.begin();
@@ -123,20 +123,6 @@ fn befall(machines: &mut Machines, fault: &Fault, number: u32) -> (bool, usize) 
     machines.harm(fault, &meant);
     thread::sleep(fault.lasts);
     (live, machines.mend(fault, &meant))
-}
-
-/// Puts the module while each master leads in turn: so each has it, and agents find it whoever is gone.
-async fn put_everywhere(client: &Client, machines: &Machines) -> weir_sdk::proto::digest::Digest {
-    let mut module = None;
-    for master in 0..MASTERS {
-        while machines.wait_for_leader().0 != master {
-            // Refused until it has answered the leader for the first time.
-            let _refused = client.transfer_leader(NodeId(master as u64 + 1)).await;
-            tokio::time::sleep(POLL).await;
-        }
-        module = Some(client.put_file(&guest("checksum")).await.expect("the module is put"));
-    }
-    module.expect("there are masters")
 }
 
 async fn wait_for_agents(client: &Client) {
