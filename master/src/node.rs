@@ -195,6 +195,11 @@ impl Node {
     /// [`NotForUs`].
     pub fn receive(&mut self, message: &PeerMessage) -> Result<(), NotForUs> {
         let message = message.incoming(self.identity)?;
+        // It never has more than this node has acknowledged, and raft-rs panics where it has.
+        let (committed, last) = (message.commit, self.raw.raft.raft_log.last_index());
+        if message.get_msg_type() == MessageType::MsgHeartbeat && committed > last {
+            return Err(NotForUs::Forgot { from: NodeId(message.from), committed, last });
+        }
         let stand = message.get_msg_type() == MessageType::MsgTimeoutNow;
         if !(stand && self.installing.is_some()) {
             let _refused = self.raw.step(message);

@@ -88,6 +88,14 @@ impl Agent {
         ended
     }
 
+    /// By epochs fuel is time, and a machine may be slow.
+    fn fuel_limit(&self, guest: &Guest) -> u64 {
+        match self.metering {
+            Metering::Fuel => guest.limits.fuel + self.extra_fuel(guest),
+            Metering::Epoch => guest.limits.fuel.saturating_mul(20),
+        }
+    }
+
     /// What is billed for data segments where there are no images.
     fn extra_fuel(&self, guest: &Guest) -> u64 {
         if self.images { 0 } else { guest.data_fuel.unwrap_or(0) }
@@ -123,7 +131,7 @@ impl Agent {
                 keep: Keep::Out,
                 success_codes: vec![3],
                 metering: self.metering,
-                limits: Limits { fuel: guest.limits.fuel + self.extra_fuel(guest), ..guest.limits },
+                limits: Limits { fuel: self.fuel_limit(guest), ..guest.limits },
                 ..StageSpec::new("main", self.data.insert(guest.module.clone()))
             },
             profile: profile::name(self.metering).to_owned(),

@@ -58,6 +58,19 @@ pub enum NotForUs {
     /// It has this master's number.
     #[error("another master says that it is {0} too; each needs a number of its own")]
     Twin(NodeId),
+    /// This master had it, and has not.
+    #[error(
+        "{from} says that entry {committed} is committed here, and the log ends with entry {last}: \
+         this master has lost what it acknowledged"
+    )]
+    Forgot {
+        /// Who sent it.
+        from: NodeId,
+        /// What it says.
+        committed: u64,
+        /// What is here.
+        last: u64,
+    },
     /// It is none.
     #[error("{from} sent what is no message")]
     Undecodable {

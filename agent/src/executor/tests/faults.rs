@@ -23,7 +23,7 @@ async fn shutting_down_stops_running_guests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_that_comes_again_while_its_tasks_run_or_wait_runs_nothing_twice() {
     let bench = Bench::new(1);
-    let lease = bench.lease(1, &burner(30_000_000), 4, 2);
+    let lease = bench.lease(1, &burner(300_000_000), 4, 2);
     bench.executor.grant(&lease);
     bench.until("two run", || bench.executor.running().len() == 2).await;
     bench.executor.grant(&lease);
