@@ -3,7 +3,7 @@
 //! It is a header and sections, each with a checksum that also covers where it stands: what the
 //! backup is of, the replicated state, the pages that the state names, blobs, and an end. So a file
 //! that was cut off, damaged or put together of others is recognised, and the place is told. It is
-//! written by [`crate::rpc`]'s stream, read by [`check`], and made a data directory by [`restore`].
+//! written by `crate::rpc`'s stream, read by [`check`], and made a data directory by [`restore`].
 
 mod encode;
 

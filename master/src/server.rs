@@ -88,7 +88,8 @@ pub(crate) fn routes(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let named =
         wire::names_server::NamesServer::new(NamesService::new(master.clone(), blobs.clone()));
-    let cluster = wire::cluster_server::ClusterServer::new(ClusterService::new(master, blobs.clone()));
+    let cluster =
+        wire::cluster_server::ClusterServer::new(ClusterService::new(master, blobs.clone()));
     let store = StoreService::of_group(blobs.here().clone(), Arc::new(blobs));
     let store =
         wire::store_server::StoreServer::new(store).max_decoding_message_size(MAX_MESSAGE_BYTES);
