@@ -131,6 +131,8 @@ pub(crate) struct Driver {
     peers: Peers,
     /// Since when it is no master.
     removed: Option<Instant>,
+    /// Since when another master says so, and what it says.
+    dismissed: Option<(Instant, String)>,
     /// What was told last of a peer that is not what it should be.
     strange: String,
     answers: HashMap<Ticket, oneshot::Sender<Answer>>,
@@ -280,6 +282,7 @@ pub(crate) fn start(
         leadership,
         peers,
         removed: None,
+        dismissed: None,
         strange: String::new(),
         answers: HashMap::new(),
         last_ticket: 0,
@@ -351,6 +354,9 @@ impl Driver {
 
     /// Who was removed stays a while, for others may need to hear of it, and then ends.
     fn check_removed(&mut self) -> Result<(), Failure> {
+        if let Some((_, why)) = self.dismissed.take_if(|(at, _)| at.elapsed() > REMOVED_STAYS) {
+            return Err(Failure::Dismissed(why));
+        }
         let (node, members) = (self.control.node(), &self.control.state().members);
         if members.is_empty() || members.contains_key(&node) {
             self.removed = None;
@@ -416,7 +422,10 @@ impl Driver {
                 self.peers.is_at(node, introduction.address.clone());
                 self.step(Event::PeerIntroduced(node, introduction))
             }
-            Input::Dismissed(why) => Err(Failure::Dismissed(why)),
+            Input::Dismissed(why) => {
+                self.dismissed.get_or_insert_with(|| (Instant::now(), why));
+                Ok(())
+            }
             Input::Inspect(look) => {
                 look(&self.control, &self.latencies);
                 Ok(())
