@@ -26,7 +26,7 @@ pub use self::{
     once::Unheld,
     pause::LeaseTasks,
 };
-use crate::state::ClusterState;
+use crate::{place::EXTEND_AT_MOST, state::ClusterState};
 
 /// How long a new leader waits for agents that its predecessor knew, before it leases their tasks
 /// to others.
@@ -495,6 +495,7 @@ impl LeaseTable {
     pub fn extended(&mut self, stage: StageId, leased_through: u32) {
         let Some(queue) = self.stages.get_mut(&stage) else { return };
         queue.extending = false;
+        queue.extend_by = queue.extend_by.saturating_mul(2).min(EXTEND_AT_MOST);
         queue.leased_through = leased_through;
         if queue.leased_through >= queue.count {
             self.partly_leasable.remove(&stage);

@@ -38,7 +38,7 @@ const MAX_TASKS_ADDED: u32 = 8_192;
 pub const MAX_GRANTS: usize = 1_024;
 /// `leased_through` is extended when fewer tasks than this can be leased, and at most by the cap.
 const EXTEND_BELOW: u32 = 16_384;
-const EXTEND_AT_MOST: u32 = 131_072;
+pub(crate) const EXTEND_AT_MOST: u32 = 131_072;
 
 /// What the leader should do now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -235,12 +235,11 @@ fn lease_range(stage: &Stage, first: TaskRange, tasks: u32) -> TaskRange {
 /// Marks that will soon be in the way.
 fn extensions(table: &LeaseTable) -> Vec<(StageId, u32)> {
     let near = table.partly_leasable().filter(|(_, queue)| {
-        let ahead = EXTEND_BELOW.min(queue.leased_through / 2 + 1);
+        let ahead = EXTEND_BELOW.min(queue.extend_by / 2 + 1);
         !queue.extending && queue.below_mark().len() < ahead
     });
     near.map(|(id, queue)| {
-        let step = queue.leased_through.clamp(1, EXTEND_AT_MOST);
-        (id, queue.leased_through.saturating_add(step).min(queue.count))
+        (id, queue.leased_through.saturating_add(queue.extend_by).min(queue.count))
     })
     .collect()
 }

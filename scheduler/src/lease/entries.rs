@@ -15,7 +15,10 @@ use weir_proto::{
 };
 
 use super::shares::Rank;
-use crate::{stage::Stage, state::Job};
+use crate::{
+    stage::Stage,
+    state::{FIRST_LEASED_THROUGH, Job},
+};
 
 /// An agent with a session, or one whose session broke a moment ago.
 #[derive(Debug, Clone)]
@@ -52,6 +55,9 @@ pub struct StageQueue {
     pub mean_task_us: u64,
     /// A mark that was proposed and is not applied yet.
     pub extending: bool,
+    /// By how much it is extended next: twice as much each time, so that one leader after the other
+    /// lends beyond the mark and does not move it to the stage's end.
+    pub(crate) extend_by: u32,
     /// Whether its tasks run at most once.
     pub(crate) once: bool,
     pub(super) uncertain: RangeSet,
@@ -175,6 +181,7 @@ impl StageQueue {
             paused: stage.paused.clone(),
             mean_task_us: 0,
             extending: false,
+            extend_by: FIRST_LEASED_THROUGH,
             uncertain: RangeSet::new(),
             leases: BTreeSet::new(),
             cool: BTreeMap::new(),

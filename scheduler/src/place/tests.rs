@@ -282,6 +282,25 @@ fn a_new_leader_waits_for_known_agents_before_it_leases_again() {
 }
 
 #[test]
+fn one_leader_after_the_other_lends_at_once_beyond_what_those_before_it_may_have_lent() {
+    let mut leader = Leader::new();
+    leader.attach(1, 2);
+    leader.attach(2, 2);
+    let id = leader.submit(100_000, 10);
+    for term in 2..22 {
+        leader.place();
+        let mark = leader.state.stage(id).expect("a stage").0.leased_through;
+        leader.table = LeaseTable::lead(&leader.state, term, 0);
+        leader.table.attach(&leader.state, agent(2, 2), term, Vec::new(), 0);
+        // It extends the mark, and lends.
+        leader.place();
+        let grants = leader.place();
+        assert!(!grants.is_empty(), "term {term}: nothing is left beyond {mark}");
+        assert!(grants.iter().all(|(_, lease)| lease.range.start >= mark), "{grants:?}");
+    }
+}
+
+#[test]
 fn an_agent_that_returns_keeps_what_it_says_it_holds() {
     let mut leader = Leader::new();
     leader.attach(1, 2);
