@@ -40,7 +40,7 @@ use self::{
     lacking::Lacking,
     quorum::{Tally, Verdict},
 };
-use crate::{driver::Handle, forward::USER_AGENT, peers::plain_endpoint};
+use crate::{driver::Handle, peers::plain_endpoint};
 
 /// How long a put waits for a majority that cannot be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -354,5 +354,14 @@ fn agent(cluster: ClusterId) -> String {
     format!("{STORE_AGENT}{cluster}")
 }
 
-/// Such calls are nobody else's to answer.
-const _: () = assert!(STORE_AGENT.len() > USER_AGENT.len());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::USER_AGENT;
+
+    #[test]
+    fn a_call_for_a_masters_own_store_is_not_handed_on() {
+        assert!(agent(ClusterId(7)).starts_with(USER_AGENT));
+        assert!(!USER_AGENT.starts_with(STORE_AGENT), "what is handed on is a client's");
+    }
+}
